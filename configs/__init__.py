@@ -1,0 +1,1 @@
+"""Experiments: one `get_config()` per file."""

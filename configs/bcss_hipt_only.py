@@ -1,0 +1,16 @@
+"""BCSS without SAM's image encoder: the paper's "SAM-Path w.o. F_s", table 1.
+
+python -m sampath_jax.train --config configs/bcss_hipt_only.py --workdir runs/bcss_hipt_only
+"""
+
+from ml_collections import ConfigDict
+
+from configs import bcss
+
+
+def get_config() -> ConfigDict:
+    """`configs/bcss.py` with the pathology encoder alone; the mask decoder still starts from SAM's."""
+    c = bcss.get_config()
+    c.name = "bcss_hipt_only"
+    c.model.encoders = ("hipt",)
+    return c

@@ -1,0 +1,17 @@
+"""CRAG without the pathology encoder: the paper's "Fine-tuned SAM (w.o. F_p)", table 1.
+
+python -m sampath_jax.train --config configs/crag_sam_only.py --workdir runs/crag_sam_only
+"""
+
+from ml_collections import ConfigDict
+
+from configs import crag
+
+
+def get_config() -> ConfigDict:
+    """`configs/crag.py` with SAM's encoder and SAM's own neck, both frozen: only the mask decoder learns."""
+    c = crag.get_config()
+    c.name = "crag_sam_only"
+    c.model.encoders = ("sam",)
+    c.model.train_neck = False  # released code: SAM's neck keeps its pretrained weights
+    return c

@@ -1,0 +1,57 @@
+"""What every command shares: argument parsing with ``--config.key=value`` overrides, and clean failures."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from sampath_jax import compilation_cache, console
+from sampath_jax.config import load_config
+from sampath_jax.errors import InputError
+
+#: Exit status of a command that refused its input.
+BAD_INPUT = 2
+
+
+def run(main: Callable[[Sequence[str]], int | None]) -> None:
+    """Runs a command's `main(arguments)` and exits with its status; `InputError` becomes one message."""
+    compilation_cache.enable()
+    try:
+        status = main(sys.argv[1:])
+    except InputError as error:
+        console.error(str(error))
+        sys.exit(BAD_INPUT)
+    sys.exit(status or 0)
+
+
+def command_line() -> str:
+    """The command that started this process, as it can be typed again."""
+    return shlex.join([Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]])
+
+
+def add_config(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Adds ``--config FILE``; overrides are read from what the parser leaves over."""
+    parser.add_argument("--config", type=Path, required=required, metavar="FILE", help="a file of configs/")
+    parser.epilog = "Any value of the config can be overridden: --config.loss.alpha=0.5"
+
+
+def parse(
+    parser: argparse.ArgumentParser, arguments: Sequence[str]
+) -> tuple[argparse.Namespace, ConfigDict | None]:
+    """Parses `arguments`; returns them and, for parsers with `add_config`, the validated config.
+
+    Raises:
+        InputError: for an unknown config key, naming the nearest known one, or an impossible value.
+    """
+    namespace, rest = parser.parse_known_args(list(arguments))
+    overrides = [a for a in rest if a.startswith("--config.")]
+    unknown = [a for a in rest if a not in overrides]
+    if unknown or (overrides and not {"config", "workdir"} & vars(namespace).keys()):
+        parser.error(f"unrecognised arguments: {' '.join(unknown or overrides)}")
+    namespace.overrides = overrides
+    if getattr(namespace, "config", None) is None:
+        return namespace, None
+    return namespace, load_config(namespace.config, overrides)

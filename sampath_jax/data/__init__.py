@@ -1,0 +1,1 @@
+"""From files to checked, augmented batches on the device."""

@@ -1,0 +1,8 @@
+"""Errors that a user can act on."""
+
+
+class InputError(Exception):
+    """Bad input: the message says what is wrong, where, and what to do.
+
+    Commands print the message alone, without a traceback, and exit with status 2 (`sampath_jax.cli.run`).
+    """

@@ -1,0 +1,123 @@
+"""Runs a model over the tiles of a split: compiled once, sharded over the mesh, features cached if asked.
+
+The program has one shape, that of a full batch: the pipeline pads a short last batch with empty tiles, whose
+counts are dropped here. Counts are integers per tile, so neither padding nor batch size nor the number of
+devices can change a score.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int, UInt8
+from ml_collections import ConfigDict
+
+from sampath_jax.distributed import Placement
+from sampath_jax.evaluation.cached_features import CachedFeatures, FeatureStore, local_rows
+from sampath_jax.evaluation.confusion import tile_confusions
+from sampath_jax.models.sam_path import class_map
+from sampath_jax.types import Features, Images, Labels, Logits, Valid
+
+#: Arrays in a tree.
+Tree = Any
+
+
+#: What `data.pipeline.evaluation_batches` gives; any iterable of such batches where nothing is cached.
+Batches = Any
+
+
+class Evaluated(NamedTuple):
+    """One batch after the forward pass, still on the devices."""
+
+    confusion: Int[Array, "B k k"]  # replicated
+    valid: Valid  # replicated
+    labels: Labels  # the predicted class of every canvas pixel, 1..k
+    logits: Logits
+    batch: Mapping[str, np.ndarray]  # what was given, this process's rows
+
+    def tiles(self) -> Iterator[tuple[int, UInt8[np.ndarray, "H W"], Float[np.ndarray, "h w C"]]]:
+        """This process's tiles without padding: position in the split, labels on the canvas, logits."""
+        labels, logits = local_rows(self.labels), local_rows(self.logits)
+        for row in np.flatnonzero(self.batch["valid"]):
+            yield int(self.batch["index"][row]), labels[row], logits[row]
+
+
+class Evaluator:
+    """Predicts the tiles of a split and counts them; see `evaluate` and `run`.
+
+    Args:
+        graphdef: of `models.freezing.split_head`.
+        config: of the experiment.
+        placement: the mesh; heads and frozen arrays given to the methods are put on it by the caller
+            (`Placement.put`, `Placement.put_frozen`).
+
+    Raises:
+        InputError: `config.eval.batch_size` does not split over the mesh.
+    """
+
+    def __init__(self, graphdef: nnx.GraphDef, config: ConfigDict, placement: Placement):
+        placement.check_batch_size(config.eval.batch_size, "eval.batch_size")
+        self._placement = placement
+        canvas, num_classes = tuple(config.data.canvas), len(config.data.classes)
+
+        def encode(frozen: Tree, head: Tree, images: Images) -> Features:
+            return nnx.merge(graphdef, head, frozen).encode(images)
+
+        def score(frozen: Tree, head: Tree, features: Features, labels: Labels, valid: Valid) -> tuple:
+            logits, _ = nnx.merge(graphdef, head, frozen).decode(features)
+            predicted = class_map(logits, canvas)
+            return tile_confusions(labels, predicted, num_classes), valid, predicted, logits
+
+        whole, rows = placement.replicated, placement.by_batch
+        self._encode = jax.jit(encode, out_shardings=rows)
+        self._score = jax.jit(score, out_shardings=(whole, whole, rows, rows))
+
+    def evaluate(
+        self, head: Tree, frozen: Tree, batches: Batches, cache: FeatureStore | None = None
+    ) -> Int[np.ndarray, "n k k"]:
+        """Confusion matrices [n, k+1, k+1] of the tiles of `batches`, in order, on every process.
+
+        Args:
+            head: trained parameters.
+            frozen: all others.
+            batches: as `data.pipeline.evaluation_batches` gives them.
+            cache: of features of whole tiles, see `CachedFeatures`; needs `batches.source.tiles`.
+        """
+        counts = [
+            np.asarray(done.confusion)[np.asarray(done.valid)]
+            for done in self.run(head, frozen, batches, cache)
+        ]
+        return np.concatenate(counts).astype(np.int64)
+
+    def run(
+        self, head: Tree, frozen: Tree, batches: Batches, cache: FeatureStore | None = None
+    ) -> Iterator[Evaluated]:
+        """Every batch after the forward pass. The devices compute one batch ahead of what is taken."""
+        cached = None
+        if cache is not None:
+            cached = CachedFeatures(cache, [tile.id for tile in batches.source.tiles])
+        ahead = None
+        for batch in batches:
+            placed = self._placement.put_batch({"label": batch["label"], "valid": batch["valid"]})
+            features = self._features(head, frozen, batch, cached)
+            counts, valid, labels, logits = self._score(
+                frozen, head, features, placed["label"], placed["valid"]
+            )
+            behind, ahead = ahead, Evaluated(counts, valid, labels, logits, batch)
+            if behind is not None:
+                yield behind
+        if ahead is not None:
+            yield ahead
+
+    def _features(
+        self, head: Tree, frozen: Tree, batch: dict[str, Any], cached: CachedFeatures | None
+    ) -> Features:
+        kept: Any = cached.rows(batch) if cached is not None else None
+        if kept is not None:
+            return self._placement.put_batch(kept)
+        features = self._encode(frozen, head, self._placement.put_batch(batch["image"]))
+        if cached is not None:
+            cached.keep(batch, features)
+        return features

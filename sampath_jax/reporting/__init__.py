@@ -1,0 +1,1 @@
+"""Reports of one run, tables of several, and their figures."""

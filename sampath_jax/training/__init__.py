@@ -1,0 +1,1 @@
+"""Losses, optimiser, train step, loop and checkpoints."""

@@ -1,0 +1,134 @@
+"""What a training run and a sweep share: checked data, a model on the mesh, batches, the loop and its end."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
+
+from sampath_jax import console
+from sampath_jax.data.checks import check_dataset, print_report
+from sampath_jax.data.pipeline import BatchIterator, training_batches
+from sampath_jax.distributed import Placement, make_mesh
+from sampath_jax.models.freezing import split_head
+from sampath_jax.training import overview
+from sampath_jax.training.interrupt import Interrupt
+from sampath_jax.training.plan import Plan
+from sampath_jax.training.record import record_start
+from sampath_jax.training.run import Run
+from sampath_jax.weights import build_model, frozen_fingerprint
+from sampath_jax.workdir import WorkDir
+
+
+@dataclass(frozen=True)
+class Session:
+    """Everything that training needs before its first step.
+
+    Attributes:
+        workdir: of the run; locked.
+        placement: the mesh.
+        graphdef: of `models.freezing.split_head`.
+        head: before the first step, on the host's default device.
+        frozen: parameters, on the mesh.
+        fingerprint: of the frozen parameters.
+        batches: of the training split.
+        plan: the milestones.
+    """
+
+    workdir: WorkDir
+    placement: Placement
+    graphdef: nnx.GraphDef
+    head: Any
+    frozen: Any
+    fingerprint: str
+    batches: BatchIterator
+    plan: Plan
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes files and prints."""
+        return self.placement.process_index == 0
+
+
+@contextlib.contextmanager
+def open_session(config: ConfigDict, path: Path, *, all_folds: bool = False) -> Iterator[Session]:
+    """Checks the data, takes the work directory, loads the model, prints the overview; closes what it opened.
+
+    Args:
+        config: the experiment.
+        path: the work directory.
+        all_folds: train on the tiles of the validation fold too.
+
+    Yields:
+        The `Session`.
+
+    Raises:
+        InputError: bad data, weights, devices or work directory.
+    """
+    placement = Placement(make_mesh(config.mesh))
+    placement.check_batch_size(config.optim.batch_size, "optim.batch_size")
+    with contextlib.ExitStack() as stack:
+        if placement.process_index == 0:
+            report = check_dataset(config, placement.mesh.shape["data"])
+            stack.enter_context(WorkDir.create(path, config).lock())
+            record_start(Path(path), report, placement)
+            overview.print_devices(placement)
+            print_report(report, tuple(config.data.canvas))
+        if placement.process_count > 1:
+            multihost_utils.sync_global_devices("the work directory is ready")
+        workdir = WorkDir(Path(path), config)
+        graphdef, head, frozen = split_head(build_model(config, base=workdir.path))
+        batches = training_batches(
+            config,
+            process_index=placement.process_index,
+            process_count=placement.process_count,
+            all_folds=all_folds,
+        )
+        stack.callback(batches.close)
+        plan = Plan.from_config(config, len(batches.source))
+        if placement.process_index == 0:
+            overview.print_parameters(head, frozen)
+            overview.print_schedule(config, plan)
+        fingerprint = frozen_fingerprint(frozen)
+        placed = placement.put_frozen(frozen)
+        del frozen
+        yield Session(workdir, placement, graphdef, head, placed, fingerprint, batches, plan)
+
+
+def finish(run: Run, plan: Plan, placement: Placement) -> Interrupt:
+    """Takes the run to its end, or to a signal, which is returned; all saves are then complete."""
+    with Interrupt() as stop, run.progress:
+        loop(run, plan, stop)
+        run.wait()
+    if stop.signal is not None and placement.process_index == 0:
+        console.warning(f"stopped by {stop.signal.name} after step {run.step:,}; the same command resumes")
+    return stop
+
+
+def loop(run: Run, plan: Plan, stop: Interrupt) -> None:
+    """Steps, and what is due after each, until the end or a signal."""
+    # Processes must agree on what to do next, so only one that runs alone stops anywhere.
+    alone = jax.process_count() == 1
+    if plan.evaluates(run.step) and not run.evaluated:
+        run.evaluate(stop if alone else None)
+    stopping = alone and stop.requested
+    while run.step < plan.total and not stopping:
+        run.advance()
+        logs, evaluates, saves = plan.logs(run.step), plan.evaluates(run.step), plan.saves(run.step)
+        stopping = stop.requested if alone else logs and _any_process(stop.requested)
+        if logs or evaluates or saves or stopping:
+            run.read_losses()
+        best = evaluates and not stopping and run.evaluate(stop if alone else None)
+        stopping = stopping or (alone and stop.requested)
+        if saves or best or stopping:
+            run.save()
+
+
+def _any_process(flag: bool) -> bool:
+    return bool(multihost_utils.process_allgather(np.array(flag)).any())
