@@ -148,6 +148,14 @@ def stop_after(monkeypatch, step):
     monkeypatch.setattr(run_module.Run, "advance", stopping)
 
 
+class Died(Exception):
+    """In place of SIGKILL."""
+
+
+def die(run):
+    raise Died
+
+
 def test_interrupted_where_an_evaluation_is_due_it_evaluates_first_thing(
     uninterrupted, tiles, tmp_path, monkeypatch, capsys
 ):
@@ -156,6 +164,11 @@ def test_interrupted_where_an_evaluation_is_due_it_evaluates_first_thing(
     monkeypatch.undo()
     assert (outcome.step, outcome.exit_status) == (3, 128 + signal.SIGINT)
     assert [record["step"] for record in metrics(tmp_path / "run")] == [0]
+    monkeypatch.setattr(run_module.Run, "advance", die)  # after the evaluation, before another save
+    with pytest.raises(Died):
+        train(small_config(tiles), tmp_path / "run")
+    monkeypatch.undo()
+    assert [record["step"] for record in metrics(tmp_path / "run")] == [0, 3]
     train(small_config(tiles), tmp_path / "run")
     assert metrics(tmp_path / "run") == metrics(uninterrupted)
     assert "Resuming after step 3 of 9" in capsys.readouterr().out
