@@ -4,21 +4,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sampath_jax.ensemble import Places
     from sampath_jax.prompting.predictor import PromptableSam
     from sampath_jax.segmenter import Segmenter
 
 __version__ = "0.1.0"
 
 
-def load(workdir: str | Path, checkpoint: str = "best", **options: Any) -> "Segmenter":
-    """The trained model of a work directory, ready to segment images: see `sampath_jax.segmenter.Segmenter`.
+def load(workdir: "Places", checkpoint: str = "best", **options: Any) -> "Segmenter":
+    """A trained model, or an ensemble, ready to segment images: see `sampath_jax.segmenter.Segmenter`.
 
         segmenter = sampath_jax.load("runs/bcss")
         mask, probabilities = segmenter.predict("tile.png")
         segmenter.overlay("tile.png", mask)
 
     Args:
-        workdir: folder of `sampath_jax.train` or of a converted checkpoint.
+        workdir: folder of `sampath_jax.train` or of a converted checkpoint. The folder of a sweep, or a list
+            of folders: the mean of their heads, which must share their encoders.
         checkpoint: ``best`` on validation, ``last``, or the step of one that is kept.
         options: of `Segmenter.load`.
     """

@@ -46,9 +46,9 @@ def parse(
     Raises:
         InputError: for an unknown config key, naming the nearest known one, or an impossible value.
     """
-    namespace, rest = parser.parse_known_args(list(arguments))
-    overrides = [a for a in rest if a.startswith("--config.")]
-    unknown = [a for a in rest if a not in overrides]
+    # taken out first: argparse takes one with a space in its value for a value of the option before it
+    overrides = [a for a in arguments if a.startswith("--config.")]
+    namespace, unknown = parser.parse_known_args([a for a in arguments if a not in overrides])
     if unknown or (overrides and not {"config", "workdir"} & vars(namespace).keys()):
         parser.error(f"unrecognised arguments: {' '.join(unknown or overrides)}")
     namespace.overrides = overrides

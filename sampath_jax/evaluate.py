@@ -1,6 +1,7 @@
 """Scores a model or masks.
 
 python -m sampath_jax.evaluate --workdir DIR [--split test] [--checkpoint best]
+python -m sampath_jax.evaluate --workdir SWEEP      (the mean of its heads' probabilities)
 python -m sampath_jax.evaluate --predictions DIR --labels DIR --config FILE (or --workdir DIR)
 """
 
@@ -22,7 +23,13 @@ def main(arguments: Sequence[str]) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m sampath_jax.evaluate", description=main.__doc__)
     cli.add_config(parser, required=False)
-    parser.add_argument("--workdir", type=Path, metavar="DIR", help="a trained or converted model")
+    parser.add_argument(
+        "--workdir",
+        type=Path,
+        nargs="+",
+        metavar="DIR",
+        help="a trained or converted model; a sweep, or several: the mean of their heads' probabilities",
+    )
     parser.add_argument("--split", default="test", choices=("train", "val", "test"))
     parser.add_argument("--checkpoint", default="best", metavar="best|last|STEP")
     parser.add_argument(
@@ -30,7 +37,10 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--labels", type=Path, metavar="DIR", help="the true masks, of the same names")
     parser.add_argument(
-        "--output", type=Path, metavar="DIR", help="with --predictions: also write the scores to this folder"
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="where the scores go: with --predictions, or with several work directories",
     )
     parser.add_argument(
         "--distributed", action="store_true", help="insist on a launcher of several processes"
@@ -41,14 +51,16 @@ def main(arguments: Sequence[str]) -> int:
         return _score_masks(options, config)
     if options.workdir is None or config is not None:
         raise InputError("name a --workdir to score its model, or --predictions and --labels to score masks")
-    if options.output:
-        raise InputError("--output goes with --predictions; a model's results go to its --workdir")
+    if options.output and len(options.workdir) == 1:
+        raise InputError(
+            "--output goes with --predictions or several --workdir; a model's results go to its --workdir"
+        )
     return _score_model(options)
 
 
 def _score_model(options: argparse.Namespace) -> int:
     distributed.start(options.distributed)
-    from sampath_jax.evaluation.evaluate_split import evaluate_split
+    from sampath_jax.evaluation.evaluate_split import evaluate_split, results_folder
     from sampath_jax.evaluation.tables import print_results
     from sampath_jax.reporting.write import report_after
 
@@ -59,11 +71,14 @@ def _score_model(options: argparse.Namespace) -> int:
             options.split,
             options.checkpoint,
             options.overrides,
+            output=options.output,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     print_results(results)
-    console.out.print(f"Written to {options.workdir / 'evaluation' / options.split}", soft_wrap=True)
-    report_after(options.workdir, options.split, options.overrides)
+    folder = options.output or results_folder(options.workdir, options.split)
+    console.out.print(f"Written to {folder}", soft_wrap=True)
+    if not options.output:
+        report_after(options.workdir[0], options.split, options.overrides)
     return 0
 
 
@@ -74,10 +89,10 @@ def _score_masks(options: argparse.Namespace, config: object) -> int:
 
     if not (options.predictions and options.labels):
         raise InputError("--predictions and --labels go together: the masks to score, and the true ones")
-    if (config is None) == (options.workdir is None):
+    if (config is None) == (options.workdir is None) or len(options.workdir or ()) > 1:
         raise InputError("say which classes the masks hold: --config FILE or --workdir DIR, one of them")
     if config is None:
-        config = WorkDir.open(options.workdir, options.overrides).config
+        config = WorkDir.open(options.workdir[0], options.overrides).config
     results = score_masks(options.predictions, options.labels, config)
     print_results(results)
     if options.output:

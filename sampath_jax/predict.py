@@ -1,4 +1,8 @@
-"""Segments images: `python -m sampath_jax.predict --workdir DIR --input FILE_OR_FOLDER --output DIR`."""
+"""Segments images.
+
+python -m sampath_jax.predict --workdir DIR --input FILE_OR_FOLDER --output DIR
+python -m sampath_jax.predict --workdir SWEEP --input FILE_OR_FOLDER --output DIR   (the mean of its heads)
+"""
 
 import argparse
 from collections.abc import Sequence
@@ -30,6 +34,8 @@ def main(arguments: Sequence[str]) -> int:
         window=options.window and (options.window[0], options.window[-1]),
         overlap=options.overlap,
     )
+    if segmenter.num_heads > 1:
+        console.out.print(f"Averaging the probabilities of {segmenter.num_heads} heads")
     outputs = Outputs(options.output, overlay=options.overlay, probabilities=options.probabilities)
     columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console.err) as bar:
@@ -57,7 +63,12 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "Where files have moved: --config.weights.sam=DIR."
     )
     parser.add_argument(
-        "--workdir", type=Path, required=True, metavar="DIR", help="a trained or converted model"
+        "--workdir",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="DIR",
+        help="a trained or converted model; a sweep, or several: the mean of their heads' probabilities",
     )
     parser.add_argument("--checkpoint", default="best", metavar="best|last|STEP")
     parser.add_argument(

@@ -10,6 +10,7 @@ import io
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -20,36 +21,44 @@ from sampath_jax.data.labels import LabelSpec
 from sampath_jax.data.pipeline import evaluation_batches
 from sampath_jax.data.source import TileSource
 from sampath_jax.distributed import Placement, make_mesh
+from sampath_jax.ensemble import SPLIT, Ensemble, Places, load_ensemble
+from sampath_jax.errors import InputError
 from sampath_jax.evaluation.evaluator import Evaluator
 from sampath_jax.evaluation.png import PngWriter
 from sampath_jax.evaluation.results import Results
 from sampath_jax.evaluation.sliding import best_labels, probabilities_at
 from sampath_jax.models.freezing import split_head
-from sampath_jax.workdir import explain_os_errors, load_model
+from sampath_jax.workdir import explain_os_errors
 
 
 def evaluate_split(
-    workdir: Path,
+    workdir: Places,
     split: str = "test",
     checkpoint: str = "best",
     overrides: Iterable[str] = (),
     *,
+    output: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Results:
     """Evaluates a work directory's model and writes its results to ``<workdir>/evaluation/<split>``.
 
     Args:
-        workdir: of training, or of a converted checkpoint.
-        split: ``train``, ``val`` or ``test``.
+        workdir: of training, or of a converted checkpoint; the folder of a sweep, or several folders, for the
+            ensemble of their heads, whose probabilities are averaged on the canvas.
+        split: ``train``, ``val`` or ``test``. Heads of several folds agree in the last only.
         checkpoint: ``best`` on validation, ``last``, or the step of one that is kept.
         overrides: of the config, such as ``config.data.root=DIR``.
+        output: where else the results go; several folders have no other place.
         progress: called with the number of tiles done and of all.
 
     Raises:
-        InputError: no model, other frozen weights than it was trained with, bad data, a full disk.
+        InputError: no model, other frozen weights than it was trained with, runs that cannot be averaged, bad
+            data, a full disk.
     """
-    loaded = load_model(workdir, checkpoint, overrides)
-    config, folder = loaded.config, workdir / "evaluation" / split
+    folder = output or results_folder(workdir, split)
+    alike = SPLIT if split == "test" else (*SPLIT, "data.val_fold")
+    loaded = load_ensemble(workdir, checkpoint, overrides, alike)
+    config, ensemble = loaded.config, len(loaded.paths) > 1
     placement = Placement(make_mesh(config.mesh))
     if placement.process_index == 0:
         check_split(config, split)
@@ -58,7 +67,9 @@ def evaluate_split(
         config, split, process_index=placement.process_index, process_count=placement.process_count
     )
     writer = _MaskWriter(folder / "predictions", batches.source, LabelSpec.from_config(config.data))
-    evaluator = Evaluator(graphdef, config, placement)
+    if ensemble:
+        head = loaded.heads
+    evaluator = Evaluator(graphdef, config, placement, ensemble=ensemble)
     counts, start = [], time.perf_counter()
     with contextlib.closing(batches), explain_os_errors(folder):
         for done in evaluator.run(placement.put(head), placement.put_frozen(frozen), batches):
@@ -72,11 +83,10 @@ def evaluate_split(
         slides=tuple(tile.slide for tile in batches.source.tiles),
         confusions=np.concatenate(counts).astype(np.int64),
         source={
-            "workdir": str(workdir),
+            **_origin(loaded),
             "name": config.name,
             "split": split,
             "checkpoint": checkpoint,
-            "step": loaded.step,
             "size": list(config.data.canvas),
             "devices": f"{placement.mesh.size} x {placement.mesh.devices.flat[0].device_kind}",
             "seconds": round(time.perf_counter() - start, 1),
@@ -88,6 +98,25 @@ def evaluate_split(
     return results
 
 
+def results_folder(workdir: Places, split: str) -> Path:
+    """Where the results of a work directory or a sweep go.
+
+    Raises:
+        InputError: several folders.
+    """
+    if not isinstance(workdir, str | Path):
+        if len(workdir) > 1:
+            raise InputError("say where the results of several runs go: --output DIR")
+        (workdir,) = workdir
+    return Path(workdir) / "evaluation" / split
+
+
+def _origin(loaded: Ensemble) -> dict[str, Any]:
+    if len(loaded.paths) == 1:
+        return {"workdir": str(loaded.paths[0]), "step": loaded.steps[0]}
+    return {"ensemble": [str(path) for path in loaded.paths], "steps": list(loaded.steps)}
+
+
 class _MaskWriter:
     """Writes predictions as masks in raw values, each at its tile's own size."""
 
@@ -95,12 +124,15 @@ class _MaskWriter:
         self.labels = labels
         self._folder, self._source = folder, source
 
-    def write(self, index: int, labels: UInt8[np.ndarray, "H W"], logits: Float[np.ndarray, "h w C"]) -> None:
-        """The mask of tile `index`: its labels on the canvas; at another size, from the logits."""
+    def write(
+        self, index: int, labels: UInt8[np.ndarray, "H W"], logits: Float[np.ndarray, "*n h w C"]
+    ) -> None:
+        """The mask of tile `index`: its labels on the canvas; at another size, from all heads' logits."""
         with Image.open(io.BytesIO(self._source.encoded(index)[0])) as file:
             size = (file.height, file.width)
         if size != labels.shape:
-            labels = best_labels(probabilities_at(logits, size))
+            heads = logits.reshape(-1, *logits.shape[-3:])
+            labels = best_labels(np.mean([probabilities_at(head, size) for head in heads], axis=0))
         path = self._folder / f"{self._source.tiles[index].id}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         mask = PngWriter(path, *size)

@@ -9,16 +9,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, UInt8
 from ml_collections import ConfigDict
 
 from sampath_jax.distributed import Placement
+from sampath_jax.evaluation import averaging
 from sampath_jax.evaluation.cached_features import CachedFeatures, FeatureStore, local_rows
 from sampath_jax.evaluation.confusion import tile_confusions
 from sampath_jax.models.sam_path import class_map
-from sampath_jax.types import Features, Images, Labels, Logits, Valid
+from sampath_jax.types import Features, Images, Labels, Valid
 
 #: Arrays in a tree.
 Tree = Any
@@ -34,10 +36,10 @@ class Evaluated(NamedTuple):
     confusion: Int[Array, "B k k"]  # replicated
     valid: Valid  # replicated
     labels: Labels  # the predicted class of every canvas pixel, 1..k
-    logits: Logits
+    logits: Float[Array, "B *n h w C"]  # of every head of an ensemble
     batch: Mapping[str, np.ndarray]  # what was given, this process's rows
 
-    def tiles(self) -> Iterator[tuple[int, UInt8[np.ndarray, "H W"], Float[np.ndarray, "h w C"]]]:
+    def tiles(self) -> Iterator[tuple[int, UInt8[np.ndarray, "H W"], Float[np.ndarray, "*n h w C"]]]:
         """This process's tiles without padding: position in the split, labels on the canvas, logits."""
         labels, logits = local_rows(self.labels), local_rows(self.logits)
         for row in np.flatnonzero(self.batch["valid"]):
@@ -52,22 +54,33 @@ class Evaluator:
         config: of the experiment.
         placement: the mesh; heads and frozen arrays given to the methods are put on it by the caller
             (`Placement.put`, `Placement.put_frozen`).
+        ensemble: the heads given have a leading axis in every array, and their probabilities are averaged.
 
     Raises:
         InputError: `config.eval.batch_size` does not split over the mesh.
     """
 
-    def __init__(self, graphdef: nnx.GraphDef, config: ConfigDict, placement: Placement):
+    def __init__(
+        self, graphdef: nnx.GraphDef, config: ConfigDict, placement: Placement, *, ensemble: bool = False
+    ):
         placement.check_batch_size(config.eval.batch_size, "eval.batch_size")
         self._placement = placement
         canvas, num_classes = tuple(config.data.canvas), len(config.data.classes)
 
         def encode(frozen: Tree, head: Tree, images: Images) -> Features:
+            if ensemble:
+                return averaging.encode(graphdef, head, frozen, images)
             return nnx.merge(graphdef, head, frozen).encode(images)
 
-        def score(frozen: Tree, head: Tree, features: Features, labels: Labels, valid: Valid) -> tuple:
+        def decode(frozen: Tree, head: Tree, features: Features) -> tuple:
+            if ensemble:
+                logits = averaging.decode(graphdef, head, frozen, features)
+                return averaging.mean_class_map(logits, canvas), jnp.moveaxis(logits, 0, 1)
             logits, _ = nnx.merge(graphdef, head, frozen).decode(features)
-            predicted = class_map(logits, canvas)
+            return class_map(logits, canvas), logits
+
+        def score(frozen: Tree, head: Tree, features: Features, labels: Labels, valid: Valid) -> tuple:
+            predicted, logits = decode(frozen, head, features)
             return tile_confusions(labels, predicted, num_classes), valid, predicted, logits
 
         whole, rows = placement.replicated, placement.by_batch

@@ -73,6 +73,11 @@ class Layout:
         )
 
 
+def largest(window: tuple[int, int]) -> tuple[int, int]:
+    """Height and width that no tile of any image exceeds, where `window` is the size of the windows."""
+    return math.floor(ONE_WINDOW * window[0]), math.floor(ONE_WINDOW * window[1])
+
+
 def starts(length: int, window: int, overlap: int) -> tuple[int, ...]:
     """First pixels of the fewest windows that cover `length`, spread evenly, neighbours sharing `overlap`."""
     if length <= window:

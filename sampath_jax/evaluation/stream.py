@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from sampath_jax.evaluation.sliding import Blend, Image, Layout, Probabilities, probabilities_at
+from sampath_jax.evaluation.sliding import Blend, Image, Layout, Probabilities
 
-#: Starts the model on RGB images of any sizes; the logits [B, h, w, k+1] are fetched later.
+#: Starts the model on RGB images of any sizes; the probabilities [B, k, H, W] are fetched later, each in the
+#: upper left corner of its plane, at its image's size.
 Forward = Callable[[Sequence[Image]], Any]
 
 
@@ -87,8 +88,8 @@ def _windows(
             yield Window(job, blend, layout, row, column)
 
 
-def _blend(logits: Any, windows: Sequence[Window]) -> None:
-    for one, window in zip(np.asarray(logits), windows, strict=False):
-        probabilities = probabilities_at(one, window.layout.window)
-        if window.blend.add(window.row, window.column, probabilities):
+def _blend(probabilities: Any, windows: Sequence[Window]) -> None:
+    for one, window in zip(np.asarray(probabilities), windows, strict=False):
+        height, width = window.layout.window
+        if window.blend.add(window.row, window.column, one[:, :height, :width]):
             window.job.finish()

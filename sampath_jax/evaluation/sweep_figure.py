@@ -11,6 +11,7 @@ import numpy as np
 
 from sampath_jax import console
 from sampath_jax.errors import InputError
+from sampath_jax.training.sweep_settings import SETTINGS_FILE
 from sampath_jax.workdir import WorkDir, explain_os_errors, write_atomically
 
 #: What the horizontal axes are called.
@@ -38,10 +39,10 @@ def write_sweep(path: Path) -> None:
 
 def read_sweep(path: Path) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
     """The swept keys, and per head its name, settings, and the scores of its best evaluation."""
-    file = path / "sweep.json"
+    file = path / SETTINGS_FILE
     if not file.is_file():
         raise InputError(
-            f"{path} holds no sweep: it has no sweep.json. Make one with python -m sampath_jax.sweep"
+            f"{path} holds no sweep: it has no {SETTINGS_FILE}. Make one with python -m sampath_jax.sweep"
         )
     heads = json.loads(file.read_text())
     keys = tuple(key for key in heads[0] if key != "name")

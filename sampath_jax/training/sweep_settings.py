@@ -13,6 +13,8 @@ from sampath_jax.errors import InputError
 #: Keys that change neither the encoders nor the batches.
 SWEEPABLE = ("loss.alpha", "loss.beta", "seed", "data.val_fold")
 PREFIX = "--sweep."
+#: Lists the heads of a sweep, in its work directory.
+SETTINGS_FILE = "sweep.json"
 
 
 @dataclass(frozen=True)

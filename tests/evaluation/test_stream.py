@@ -2,26 +2,27 @@
 
 import cv2
 import numpy as np
+from scipy.special import softmax
 
-from sampath_jax.evaluation.sliding import Layout, best_labels
+from sampath_jax.evaluation.sliding import Layout, best_labels, largest
 from sampath_jax.evaluation.stream import Job, predict_stream
 
 WINDOW = (32, 48)
 
 
 class Reader:
-    """A model whose logit of class 1 is red and of class 2 is green, a quarter as large as its input."""
+    """A model that takes red for class 1 and green for class 2, in planes with room for larger images."""
 
     def __init__(self):
         self.batches = []
 
     def __call__(self, images):
         self.batches.append(len(images))
-        logits = np.zeros((4, 8, 12, 3), np.float32)  # always a full batch
+        planes = np.full((4, 2, *largest(WINDOW)), np.nan, np.float32)  # always a full batch
         for row, image in enumerate(images):
-            small = cv2.resize(image.astype(np.float32), (12, 8), interpolation=cv2.INTER_AREA)
-            logits[row, ..., 1:] = (small[..., :2] - 128) / 20
-        return logits
+            colors = np.moveaxis(image[..., :2].astype(np.float32), -1, 0)
+            planes[row, :, : image.shape[0], : image.shape[1]] = softmax(colors / 20, axis=0)
+        return planes
 
 
 def picture(size, seed):
