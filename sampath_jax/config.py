@@ -35,7 +35,9 @@ def base_config() -> ConfigDict:  # noqa: PLR0915 (one statement per key)
     c.data.ignored = ()  # raw mask values that carry no label
     c.data.mpp = 0.0  # micrometres per pixel, 0 = unknown; reported, never used to resample
     c.data.workers = 0  # processes that read and decode; 0 = threads of this process, as fast on a few cores
-    c.data.cache_memory_gb = 4.0  # features kept in memory, then ...
+    c.data.cache_features = False  # True: train on a fixed set of views, each encoded once; threads read
+    c.data.cache_crops = 4  # views beside the eight whole ones; 12 are each seen 2 to 3 times in 32 epochs
+    c.data.cache_memory_gb = 4.0  # features kept in memory (of each process), then ...
     c.data.cache_disk_gb = 50.0  # ... on disk, then computed again
     c.data.cache_dir = ""  # where; empty = <workdir>/cache
 
@@ -124,6 +126,7 @@ RULES: dict[str, tuple[Any, str]] = {
     "data.seed": (lambda v: v >= -1, "0 or more, or -1 for config.seed"),
     "data.workers": (lambda v: v >= 0, "0 or more"),
     "data.mpp": (lambda v: v >= 0, "micrometres per pixel, or 0 if unknown"),
+    "data.cache_crops": (lambda v: v >= 0, "0 or more"),
     "data.cache_memory_gb": (lambda v: v >= 0, "0 or more"),
     "data.cache_disk_gb": (lambda v: v >= 0, "0 or more"),
     "augment.crop_area": (

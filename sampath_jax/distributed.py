@@ -156,6 +156,25 @@ class Placement:
         """The global batch, of which this process has `batch`: equal shares, in process order."""
         return jax.tree.map(lambda rows: jax.make_array_from_process_local_data(self.by_batch, rows), batch)
 
+    def own(self) -> "Placement":
+        """The part of the mesh that is this process's: what runs there waits for no other process."""
+        here = [row for row in self.mesh.devices if row[0].process_index == self.process_index]
+        return Placement(Mesh(np.array(here), AXES, axis_types=(AxisType.Auto,) * len(AXES)))
+
+    def adopt(self, tree: Tree) -> Tree:
+        """Arrays that lie on this mesh and on other devices, as arrays of this mesh alone; no copies.
+
+        They must be whole on this mesh, as heads and frozen parameters are on the `own` one.
+        """
+
+        def adopted(array: jax.Array) -> jax.Array:
+            sharding = NamedSharding(self.mesh, array.sharding.spec)  # type: ignore[attr-defined]
+            shards = {shard.device: shard.data for shard in array.addressable_shards}
+            parts = [shards[device] for device in self.mesh.devices.flat]
+            return jax.make_array_from_single_device_arrays(array.shape, sharding, parts)
+
+        return jax.tree.map(adopted, tree)
+
     def check_batch_size(self, batch_size: int, key: str) -> None:
         """Refuses batches that do not split evenly.
 
@@ -178,6 +197,10 @@ class Placement:
             out_shardings=self.replicated,
             donate_argnums=0,
         )
+
+    def compile_encoder(self, encode: Callable[..., Any], frozen: Any) -> Callable[..., Any]:
+        """Compiles `encode(frozen, batch) -> rows`."""
+        return jax.jit(encode, in_shardings=(self.frozen(frozen), self.by_batch), out_shardings=self.by_batch)
 
     @property
     def process_index(self) -> int:

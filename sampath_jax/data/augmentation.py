@@ -22,10 +22,9 @@ from ml_collections import ConfigDict
 
 from sampath_jax.data.color import HUE, Jitter, Plane, Planes, jitter_color
 from sampath_jax.data.stain import scale_stains
+from sampath_jax.data.views import DIHEDRAL
 from sampath_jax.types import Images, Labels
 
-#: Views without crop or colour change: the four quarter turns, and the same of the mirrored tile.
-DIHEDRAL = 8
 #: A crop that does not fit is drawn again, this often at most; then the largest centred one is taken.
 CROP_ATTEMPTS = 10
 
@@ -121,18 +120,30 @@ def apply_views(
     images: UInt8[Array, "B H W 3"], labels: UInt8[Array, "B H W"], views: View
 ) -> tuple[Float[Array, "B H W 3"], UInt8[Array, "B H W"]]:
     """Applies one view per example; the images come back as float32, 0..255."""
+    return view_images(images, views), view_labels(labels, views)
 
-    def apply(
-        image: UInt8[Array, "H W 3"], label: UInt8[Array, "H W"], view: View
-    ) -> tuple[Float[Array, "H W 3"], UInt8[Array, "H W"]]:
-        placed, label = _place(image, label, view.placement)
+
+def view_images(images: UInt8[Array, "B H W 3"], views: View) -> Float[Array, "B H W 3"]:
+    """The images of `apply_views`, for those who have the labels already."""
+
+    def apply(image: UInt8[Array, "H W 3"], view: View) -> Float[Array, "H W 3"]:
+        placed = _place_image(image, _taps_of(view.placement, (image.shape[0], image.shape[1])))
         if view.stain is not None:
             placed = scale_stains(placed, view.stain)
         if view.jitter is not None:
             placed = jitter_color(placed, view.jitter)
-        return jnp.stack(placed, axis=-1), label
+        return jnp.stack(placed, axis=-1)
 
-    return jax.vmap(apply)(images, labels, views)
+    return jax.vmap(apply)(images, views)
+
+
+def view_labels(labels: UInt8[Array, "B H W"], views: View) -> UInt8[Array, "B H W"]:
+    """The labels of `apply_views`, for those who have the images, or their features, already."""
+
+    def apply(label: UInt8[Array, "H W"], view: View) -> UInt8[Array, "H W"]:
+        return _place_labels(label, _taps_of(view.placement, (label.shape[0], label.shape[1])))
+
+    return jax.vmap(apply)(labels, views)
 
 
 #: Uniform numbers that a view is made of. They are drawn in one call: the generator is a long program, one
@@ -232,23 +243,48 @@ def _largest_centred(size: tuple[int, int], low: Float[Array, ""], high: Float[A
     return jnp.floor((rows - height) / 2), jnp.floor((columns - width) / 2), height, width
 
 
-def _place(
-    image: UInt8[Array, "H W 3"], labels: UInt8[Array, "H W"], placement: Placement
-) -> tuple[Planes, UInt8[Array, "H W"]]:
-    """Crop, flips, turn and stretch as one resampling: bilinear for the image, nearest for the labels.
+class _Taps(NamedTuple):
+    """Source pixels along one axis: `part` of the way from `low` to `high`; and the nearest one."""
+
+    low: Int[Array, " n"]
+    high: Int[Array, " n"]
+    part: Float[Array, " n"]
+    nearest: Int[Array, " n"]
+
+
+class _Resampling(NamedTuple):
+    """Where the pixels of a placed tile come from, in the source or, if `transposed`, its transpose."""
+
+    transposed: Bool[Array, ""]
+    y: _Taps
+    x: _Taps
+
+
+def _taps_of(placement: Placement, size: tuple[int, int]) -> _Resampling:
+    """Crop, flips, turn and stretch as one resampling, shared by image and labels.
 
     An odd turn is a transposition and a flip, so rows and columns stay separate: each row of the result comes
     from one row of the source, or of the transposed source, whatever the column.
     """
-    p, (height, width) = placement, labels.shape
+    p, (height, width) = placement, size
     odd = p.turns % 2 == 1
     top, left = jnp.where(odd, p.left, p.top), jnp.where(odd, p.top, p.left)
     tall, wide = jnp.where(odd, p.width, p.height), jnp.where(odd, p.height, p.width)
     flip_y = jnp.where(odd, p.flip_columns, p.flip_rows) ^ ((p.turns == 1) | (p.turns == 2))
     flip_x = jnp.where(odd, p.flip_rows, p.flip_columns) ^ ((p.turns == 2) | (p.turns == 3))
-    y, x = _taps(height, top, tall, flip_y), _taps(width, left, wide, flip_x)
-    red, green, blue = (_bilinear(_transpose_if(odd, image[..., c]), y, x) for c in range(3))
-    return (red, green, blue), _transpose_if(odd, labels)[y.nearest][:, x.nearest]
+    return _Resampling(odd, _taps(height, top, tall, flip_y), _taps(width, left, wide, flip_x))
+
+
+def _place_image(image: UInt8[Array, "H W 3"], at: _Resampling) -> Planes:
+    """Bilinear."""
+    planes = (_transpose_if(at.transposed, image[..., c]) for c in range(3))
+    red, green, blue = (_bilinear(plane, at.y, at.x) for plane in planes)
+    return red, green, blue
+
+
+def _place_labels(labels: UInt8[Array, "H W"], at: _Resampling) -> UInt8[Array, "H W"]:
+    """The nearest pixel."""
+    return _transpose_if(at.transposed, labels)[at.y.nearest][:, at.x.nearest]
 
 
 def _transpose_if(odd: Bool[Array, ""], plane: UInt8[Array, "H W"]) -> UInt8[Array, "S S"]:
@@ -257,15 +293,6 @@ def _transpose_if(odd: Bool[Array, ""], plane: UInt8[Array, "H W"]) -> UInt8[Arr
     side = max(height, width)
     plane = jnp.pad(plane, [(0, side - height), (0, side - width)])
     return jnp.where(odd, plane.T, plane)
-
-
-class _Taps(NamedTuple):
-    """Source pixels along one axis: `part` of the way from `low` to `high`; and the nearest one."""
-
-    low: Int[Array, " n"]
-    high: Int[Array, " n"]
-    part: Float[Array, " n"]
-    nearest: Int[Array, " n"]
 
 
 def _taps(n: int, start: Float[Array, ""], length: Float[Array, ""], flip: Bool[Array, ""]) -> _Taps:

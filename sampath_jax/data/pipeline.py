@@ -23,7 +23,7 @@ from ml_collections import ConfigDict
 
 from sampath_jax.config import data_seed
 from sampath_jax.data.labels import LabelSpec
-from sampath_jax.data.resize import to_canvas
+from sampath_jax.data.resize import mask_to_canvas, to_canvas
 from sampath_jax.data.source import TileSource, open_source
 from sampath_jax.errors import InputError
 
@@ -111,27 +111,46 @@ class LoadBatch:
     def __call__(self, batch: int) -> Batch:
         """Batch number `batch`. Padding rows are zeros with label 0."""
         rows = self.plan.rows(batch)
+        return self.load(rows, rows.valid)
+
+    def load(self, rows: Rows, with_image: Bool[np.ndarray, " b"]) -> Batch:
+        """The batch of `rows`; images of rows that are not `with_image` are not decoded and stay zeros."""
         image = np.zeros((len(rows.index), *self.canvas, 3), np.uint8)
         label = np.zeros((len(rows.index), *self.canvas), np.uint8)
         for row in np.flatnonzero(rows.valid):
             i = int(rows.index[row])
-            tile = self.source[i]
-            pixels, mask = to_canvas(tile["image"], tile["mask"], self.canvas)
-            image[row] = pixels
+            if with_image[row]:
+                tile = self.source[i]
+                image[row], mask = to_canvas(tile["image"], tile["mask"], self.canvas)
+            else:
+                mask = mask_to_canvas(self.source.mask(i), self.canvas)
             label[row] = self.labels.to_labels(mask, str(self.source.tiles[i].mask))
         epoch = np.full(len(rows.index), rows.epoch, np.int32)
         return {"image": image, "label": label, "valid": rows.valid, "index": rows.index, "epoch": epoch}
 
 
 class BatchIterator:
-    """Batches from a position on, which is the number of batches delivered, whatever workers prefetch."""
+    """Batches from a position on, which is the number of batches delivered, whatever workers prefetch.
 
-    def __init__(self, load: LoadBatch, batches: int, workers: int) -> None:
+    Args:
+        load: makes one batch.
+        batches: how many there are.
+        workers: processes that load, 0 for threads of this process.
+        threads: how many of them then.
+    """
+
+    def __init__(self, load: LoadBatch, batches: int, workers: int, threads: int = THREADS) -> None:
         self._load = load
         self._batches = batches
         self._workers = workers
+        self._threads = threads
         self._next = 0
         self._stream: grain.DatasetIterator | None = None  # starts with the first batch
+
+    @property
+    def load(self) -> LoadBatch:
+        """What makes a batch of its number."""
+        return self._load
 
     @property
     def plan(self) -> BatchPlan:
@@ -171,7 +190,7 @@ class BatchIterator:
 
     def _dataset(self) -> grain.IterDataset:
         numbers = grain.MapDataset.range(self._next, self._batches)
-        threads = 1 if self._workers else THREADS
+        threads = 1 if self._workers else self._threads
         batches = numbers.map(self._load).to_iter_dataset(
             grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
         )

@@ -40,6 +40,10 @@ class TileSource(ABC):
         """The image of tile `i` alone."""
         return decode_image(self.encoded(i)[0], str(self.tiles[i].image))
 
+    def mask(self, i: int) -> UInt8[np.ndarray, "H W"]:
+        """The raw mask of tile `i` alone."""
+        return decode_mask(self.encoded(i)[1], str(self.tiles[i].mask))
+
     def __getitem__(self, i: int) -> RawTile:
         """Image and raw mask of tile `i`.
 

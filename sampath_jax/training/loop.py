@@ -12,6 +12,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from sampath_jax.training.checkpoints import Checkpoints
+from sampath_jax.training.feed import open_feed
 from sampath_jax.training.head_record import HeadRecord
 from sampath_jax.training.heads import OneHead
 from sampath_jax.training.optimiser import make_optimiser
@@ -42,8 +43,10 @@ def train(config: ConfigDict, path: Path) -> Outcome:
     with contextlib.ExitStack() as stack:
         session = stack.enter_context(open_session(config, path))
         workdir, placement, plan = session.workdir, session.placement, session.plan
-        validation = Validation(workdir, placement, session.graphdef, session.fingerprint)
+        validation = Validation(workdir, placement, session.graphdef, session.fingerprint, session.room)
         stack.callback(validation.close)
+        feed = open_feed(session)
+        stack.callback(feed.batches.close)
         checkpoints = stack.enter_context(Checkpoints(workdir.checkpoints, workdir.scores()))
         record = HeadRecord(
             workdir,
@@ -63,7 +66,8 @@ def train(config: ConfigDict, path: Path) -> Outcome:
             state=placement.put(TrainState.create(session.head, tx)),
             frozen=session.frozen,
             step=placement.compile_step(step, session.frozen),
-            batches=session.batches,
+            batches=feed.batches,
+            put=feed.put,
             tensorboard=workdir.tensorboard if config.log.tensorboard else None,
         )
         stop = finish(run, plan, placement)

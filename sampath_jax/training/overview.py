@@ -7,6 +7,8 @@ import jax
 from ml_collections import ConfigDict
 
 from sampath_jax import console
+from sampath_jax.data.feature_cache import FeatureCache
+from sampath_jax.data.views import DIHEDRAL, FixedViews
 from sampath_jax.distributed import Placement
 from sampath_jax.training.plan import Plan
 
@@ -47,6 +49,40 @@ def print_schedule(config: ConfigDict, plan: Plan) -> None:
         ),
     ]
     console.table("Schedule", ("what", "value"), rows)
+
+
+def print_cache(
+    config: ConfigDict, cache: FeatureCache, views: FixedViews, tiles: int, processes: int
+) -> None:
+    """How many views there are, what their features take, and how often the encoders run."""
+    number, each = tiles * views.count, cache.item_bytes
+    whole = min(views.count, DIHEDRAL)
+    room = f"{_size(cache.room.memory)} in memory, {_size(cache.room.disk)} on disk in {cache.room.folder}"
+    if stored := cache.stored:
+        room += f", and {stored:,} views that are there already"
+    epochs = config.optim.epochs
+    drawn, different = tiles * epochs, tiles * views.expected(epochs)
+    rows = [
+        ("views of a tile", f"{views.count}: {whole} of the whole tile, {views.count - whole} crops"),
+        ("a tile", f"{views.count} x {_size(each)} = {_size(views.count * each)}"),
+        ("all", f"{tiles:,} tiles = {number:,} views = {_size(number * each)}"),
+        ("room", room + (f", for each of {processes} processes" if processes > 1 else "")),
+        ("drawn", f"{drawn:,.0f} in {epochs:g} epochs, about {different:,.0f} different"),
+    ]
+    console.table("Cached features", ("what", "value"), rows)
+    if (fits := cache.capacity) < number:
+        console.out.print(
+            f"There is room for {fits:,} of {number:,} views: the other {number - fits:,} will be encoded "
+            "each time they are drawn. Raise config.data.cache_disk_gb or cache_memory_gb to keep more."
+        )
+
+
+def _size(size: int) -> str:
+    """Bytes as people say it."""
+    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if size >= unit:
+            return f"{size / unit:,.1f} {name}"
+    return f"{size} bytes"
 
 
 def _parts(tree: Any) -> Iterable[tuple[str, Any]]:

@@ -6,7 +6,7 @@ scores and checkpoints, is in a `HeadRecord`; the run holds one for each.
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from sampath_jax import console
-from sampath_jax.data.pipeline import BatchIterator
+from sampath_jax.data.pipeline import Batch, BatchIterator
 from sampath_jax.distributed import Placement
 from sampath_jax.errors import InputError
 from sampath_jax.training.head_record import HeadRecord
@@ -41,6 +41,7 @@ class Run:
         frozen: parameters, on the mesh.
         step: compiled.
         batches: of the training split.
+        put: puts one of them on the mesh.
         tensorboard: folder of its event files, None for none.
     """
 
@@ -54,11 +55,12 @@ class Run:
         frozen: Any,
         step: TrainStep,
         batches: BatchIterator,
+        put: Callable[[Batch], Any],
         tensorboard: Path | None,
     ):
         self.step = 0
         self._records, self._heads = records, heads
-        self._placement, self._plan, self._batches = placement, plan, batches
+        self._placement, self._plan, self._batches, self._put = placement, plan, batches, put
         self._state, self._frozen, self._train_step = state, frozen, step
         self._watch, self._speed = LossWatch(), Speed()
         self._resume()
@@ -103,7 +105,7 @@ class Run:
         waited = time.perf_counter() - started
         # Nothing but the batch may cross between host and devices: a hidden copy would wait for the step.
         with jax.transfer_guard("disallow"):
-            placed = self._placement.put_batch(batch)
+            placed = self._put(batch)
             self._state, metrics = self._train_step(self._state, self._frozen, placed)
         self.step += 1
         self._watch.add(self.step, metrics)

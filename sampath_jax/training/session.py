@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from sampath_jax import console
 from sampath_jax.data.checks import check_dataset, print_report
+from sampath_jax.data.feature_cache import Room
 from sampath_jax.data.pipeline import BatchIterator, training_batches
 from sampath_jax.distributed import Placement, make_mesh
 from sampath_jax.models.freezing import split_head
@@ -39,6 +40,7 @@ class Session:
         fingerprint: of the frozen parameters.
         batches: of the training split.
         plan: the milestones.
+        room: for cached features. What validates takes its part first.
     """
 
     workdir: WorkDir
@@ -49,6 +51,7 @@ class Session:
     fingerprint: str
     batches: BatchIterator
     plan: Plan
+    room: Room
 
     @property
     def writes(self) -> bool:
@@ -98,7 +101,9 @@ def open_session(config: ConfigDict, path: Path, *, all_folds: bool = False) -> 
         fingerprint = frozen_fingerprint(frozen)
         placed = placement.put_frozen(frozen)
         del frozen
-        yield Session(workdir, placement, graphdef, head, placed, fingerprint, batches, plan)
+        data = config.data
+        room = Room.open(workdir.cache, data.cache_memory_gb, data.cache_disk_gb, placement.process_count)
+        yield Session(workdir, placement, graphdef, head, placed, fingerprint, batches, plan, room)
 
 
 def finish(run: Run, plan: Plan, placement: Placement) -> Interrupt:

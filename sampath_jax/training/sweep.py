@@ -17,6 +17,7 @@ from sampath_jax.data.tile import Tile
 from sampath_jax.errors import InputError
 from sampath_jax.models.freezing import split_head
 from sampath_jax.training.checkpoints import Checkpoints
+from sampath_jax.training.feed import open_feed
 from sampath_jax.training.head_record import HeadRecord
 from sampath_jax.training.heads import StackedHeads
 from sampath_jax.training.memory import check_fits
@@ -24,14 +25,12 @@ from sampath_jax.training.optimiser import make_optimiser
 from sampath_jax.training.run import Run
 from sampath_jax.training.session import Session, finish, open_session
 from sampath_jax.training.state import TrainState
-from sampath_jax.training.sweep_settings import Setting, parse_sweep
+from sampath_jax.training.sweep_settings import SETTINGS_FILE, Setting, parse_sweep
 from sampath_jax.training.sweep_step import heads_at_once, make_sweep_step
 from sampath_jax.training.validation import Validation
 from sampath_jax.weights import build_model
 from sampath_jax.workdir import WorkDir, explain_os_errors, write_atomically
 
-#: Lists the heads of a sweep, in its work directory.
-SETTINGS_FILE = "sweep.json"
 #: Checkpoints of a head that stay beside the best: a kill between two saves must leave a step that all have.
 KEEP = 2
 
@@ -113,6 +112,8 @@ def _make_run(
     one = jax.eval_shape(lambda head: TrainState.create(head, tx), starts[0])
     check_fits(one, len(settings), heads_at_once(len(settings)), placement)
     records = _make_records(session, settings, stack)
+    feed = open_feed(session)
+    stack.callback(feed.batches.close)
     create = jax.jit(jax.vmap(lambda head: TrainState.create(head, tx)))
     state = placement.put(create(heads.join(starts)))
     run = Run(
@@ -123,7 +124,8 @@ def _make_run(
         state=state,
         frozen=session.frozen,
         step=compiled,
-        batches=session.batches,
+        batches=feed.batches,
+        put=feed.put,
         tensorboard=session.workdir.tensorboard if config.log.tensorboard else None,
     )
     return run, records
@@ -155,7 +157,7 @@ def _make_records(
         fold = setting.config.data.val_fold
         if fold not in validations:
             shared = WorkDir(session.workdir.path, setting.config)
-            made = Validation(shared, session.placement, session.graphdef, session.fingerprint)
+            made = Validation(shared, session.placement, session.graphdef, session.fingerprint, session.room)
             validations[fold] = made
             stack.callback(made.close)
         path = session.workdir.path / setting.name

@@ -1,21 +1,20 @@
 """Scores on the validation split while training, with the encoders' features computed once."""
 
-import hashlib
 import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from flax import nnx
-from ml_collections import ConfigDict
 
-from sampath_jax.data.feature_cache import FeatureCache
+from sampath_jax.data.feature_cache import FeatureCache, Room
 from sampath_jax.data.pipeline import Batch, BatchIterator, evaluation_batches
 from sampath_jax.data.source import TileSource
 from sampath_jax.distributed import Placement
 from sampath_jax.evaluation.evaluator import Evaluator
 from sampath_jax.evaluation.metrics import Scores
 from sampath_jax.models.config import SamPathConfig
+from sampath_jax.training.feature_identity import identity_of_tiles
 from sampath_jax.training.interrupt import Interrupt
 from sampath_jax.workdir import WorkDir
 
@@ -32,10 +31,16 @@ class Validation:
         placement: the mesh.
         graphdef: of `models.freezing.split_head`.
         frozen_fingerprint: of the frozen weights; cached features of others are not used.
+        room: for cached features, of which as much as the split needs is reserved.
     """
 
     def __init__(
-        self, workdir: WorkDir, placement: Placement, graphdef: nnx.GraphDef, frozen_fingerprint: str
+        self,
+        workdir: WorkDir,
+        placement: Placement,
+        graphdef: nnx.GraphDef,
+        frozen_fingerprint: str,
+        room: Room,
     ):
         config = workdir.config
         self._batches = evaluation_batches(
@@ -43,12 +48,16 @@ class Validation:
         )
         self._names = tuple(entry["name"] for entry in config.data.classes)
         self._evaluator = Evaluator(graphdef, config, placement)
+        model, source = SamPathConfig.from_config(config), self._batches.source
+        # Tiles are encoded batch by batch, and a batch of another size may round otherwise.
+        identity = identity_of_tiles(frozen_fingerprint, config, source)
         self._cache = FeatureCache(
-            workdir.cache,
-            config.data.cache_memory_gb,
-            config.data.cache_disk_gb,
-            f"{frozen_fingerprint} {_encoding(config)} {tiles_on_disk(self._batches.source)}",
+            room,
+            f"{identity} {config.eval.batch_size} on {placement.mesh.shape['data']}",
+            (*model.grid, model.feature_width),
+            model.compute_dtype,
         )
+        self._cache.reserve(math.ceil(len(source) / placement.process_count))
 
     @property
     def source(self) -> TileSource:
@@ -87,21 +96,6 @@ class _Stoppable:
             if self._stop is not None and self._stop.requested:
                 raise Stopped
             yield batch
-
-
-def _encoding(config: ConfigDict) -> str:
-    """What decides a tile's features, beside its pixels and the weights."""
-    model = SamPathConfig.from_config(config)
-    return f"{config.data.canvas} {model.input_size} {model.encoders} {model.compute_dtype}"
-
-
-def tiles_on_disk(source: TileSource) -> str:
-    """Changes when a tile's file changes, without reading it."""
-    digest = hashlib.sha256()
-    for tile in source.tiles:
-        status = tile.image.stat() if tile.image.is_file() else None
-        digest.update(f"{tile.id} {status and (status.st_size, status.st_mtime_ns)}\n".encode())
-    return digest.hexdigest()
 
 
 def _number(value: Any) -> float | int | None:
