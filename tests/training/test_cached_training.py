@@ -198,17 +198,18 @@ def test_each_device_encodes_one_tile_at_a_time_so_features_are_the_same_on_all(
     np.testing.assert_allclose(one, split, atol=1e-4)
 
 
-def test_labels_are_those_of_the_view():
+@pytest.mark.parametrize(("augmented", "columns"), [(False, slice(None)), (True, slice(None, None, -1))])
+def test_labels_are_those_of_the_view(augmented, columns):
     experiment, batch = tiny.experiment(), tiny.batch(0)
-    config, graphdef = experiment.config, experiment.graphdef
-    batch |= {"features": np.zeros(1, np.float32), "view": np.full(tiny.BATCH, 4, np.int32)}
-    config.data.cache_features = True
-    features_of = make_feature_step(graphdef, config)
-    np.testing.assert_array_equal(features_of(None, None, batch)["label"], batch["label"])
-    config.augment.enabled = True
-    mirrored = features_of(None, None, batch)
-    np.testing.assert_array_equal(mirrored["label"], batch["label"][:, :, ::-1])
-    assert mirrored["features"] is batch["features"]
+    batch |= {
+        "features": np.zeros((tiny.BATCH, 4, 3, 144), np.float32),
+        "view": np.full(tiny.BATCH, 4, np.int32),
+    }  # 4: mirrored
+    experiment.config.data.cache_features, experiment.config.augment.enabled = True, augmented
+    features_of = make_feature_step(experiment.graphdef, experiment.config)
+    done = jax.jit(lambda batch: features_of(None, None, batch))(batch)
+    np.testing.assert_array_equal(done["label"], batch["label"][:, :, columns])
+    np.testing.assert_array_equal(done["valid"], batch["valid"])
 
 
 def test_heads_of_a_sweep_share_the_cached_features(whole, tiles, tmp_path, encoded):
