@@ -34,7 +34,7 @@ def worker(meshes: list[list[int]], devices: int, **variables: str) -> subproces
     )
 
 
-def results(process: subprocess.Popen) -> dict[tuple[int, int], dict]:
+def results(process: subprocess.Popen) -> dict[tuple[int, ...], dict]:
     output, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]  # gloo prints too
@@ -49,8 +49,8 @@ def runs():
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     count = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
     processes = [
-        worker([[1, 1], [2, 1], [8, 1], [4, 2]], devices=8),
-        *(worker([[2, 1]], devices=1, JAX_PROCESS_ID=str(index), **count) for index in range(2)),
+        worker([[1, 1], [2, 1], [8, 1], [4, 2], [1, 1, 1]], devices=8),
+        *(worker([[2, 1], [2, 1, 1]], devices=1, JAX_PROCESS_ID=str(index), **count) for index in range(2)),
     ]
     try:
         return [results(process) for process in processes]
@@ -75,6 +75,15 @@ def test_encoders_are_split_over_the_model_axis_only(runs):
 def test_two_processes_are_one(runs):
     alone, first, second = runs[0][1, 1], runs[1][2, 1], runs[2][2, 1]
     assert first["processes"] == second["processes"] == 2
+    np.testing.assert_allclose(first["losses"], alone["losses"], rtol=1e-5)
+    np.testing.assert_allclose(first["head_norm"], alone["head_norm"], rtol=1e-5)
+    assert first == second
+
+
+def test_two_processes_train_from_features_that_each_encodes_and_keeps_alone(runs):
+    """Without augmentation the only view is the tile itself, so this is the same training."""
+    plain, alone, first, second = runs[0][1, 1], runs[0][1, 1, 1], runs[1][2, 1, 1], runs[2][2, 1, 1]
+    np.testing.assert_allclose(alone["losses"], plain["losses"], rtol=1e-5)
     np.testing.assert_allclose(first["losses"], alone["losses"], rtol=1e-5)
     np.testing.assert_allclose(first["head_norm"], alone["head_norm"], rtol=1e-5)
     assert first == second
