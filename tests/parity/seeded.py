@@ -11,6 +11,8 @@ from sampath_jax.weights import abstract_model
 
 DATA = Path(__file__).with_name("data")
 SEED = 20
+#: Images that PyTorch's error of the IoU predictions was measured on; the stored numbers are of the first.
+IMAGES = 8
 
 SIZES = {
     "tiny": SamPathConfig(4, sam=SamEncoderConfig.tiny(), hipt=HiptConfig.tiny(), input_size=(256, 256)),
@@ -28,9 +30,9 @@ def weights(config: SamPathConfig) -> dict[str, np.ndarray]:
     return random_weights(shapes_of(abstract_model(config)), SEED)
 
 
-def image(config: SamPathConfig) -> np.ndarray:
+def image(config: SamPathConfig, number: int = 0) -> np.ndarray:
     """uint8 [1, H, W, 3]: flat patches of colour in several sizes, with noise."""
-    generator = np.random.default_rng(SEED)
+    generator = np.random.default_rng(SEED + number)
     height, width = config.input_size
     total = generator.normal(128, 25, (height, width, 3))
     for side in (8, 32, 128):
