@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,13 @@ from sampath_jax.models.sam import Sam
 from sampath_jax.prompting.geometry import Frame
 from sampath_jax.prompting.prompts import read_prompts
 from sampath_jax.prompting.weights import load_sam_model
+
+
+class Embedded(NamedTuple):
+    """An image that SAM's encoder, nearly all of the work, has seen."""
+
+    frame: Frame  # the image's place in the input
+    embedding: Float[Array, "1 h w 256"]
 
 
 @dataclass(frozen=True)
@@ -55,19 +63,23 @@ class PromptableSam:
         """
         return cls(load_sam_model(Path(weights)))
 
-    def embed(self, image: np.ndarray) -> tuple[Frame, Float[Array, "1 h w 256"]]:
-        """The image's place in the input, and its embedding; reuse both for any number of prompts."""
+    def embed(self, image: np.ndarray) -> Embedded:
+        """An image (RGB, uint8 [H, W, 3], any size) for any number of calls of `predict`.
+
+        Raises:
+            InputError: another type or shape.
+        """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise InputError(
                 f"an image is uint8 [H, W, 3] in RGB, but this is {image.dtype} {list(image.shape)}"
             )
         frame = Frame(image.shape[0], image.shape[1], self.side)
         pixels = normalise(jnp.asarray(frame.resize(image))[None])
-        return frame, _embed(self.graphdef, self.state, frame.pad(pixels))
+        return Embedded(frame, _embed(self.graphdef, self.state, frame.pad(pixels)))
 
     def predict(
         self,
-        image: np.ndarray,
+        image: np.ndarray | Embedded,
         points: ArrayLike | None = None,
         labels: ArrayLike | None = None,
         boxes: ArrayLike | None = None,
@@ -78,7 +90,7 @@ class PromptableSam:
         """Masks for the prompts, each prompt on its own.
 
         Args:
-            image: RGB, uint8 [H, W, 3], any size.
+            image: as for `embed`, or what `embed` returned, to encode it once for several calls.
             points: (x, y) in the image's pixels: [n, 2], one point per prompt, or [n, p, 2].
             labels: [n] or [n, p]; 1 = in the object (default), 0 = not in it.
             boxes: [n, 4], (left, top, right, bottom) in the image's pixels; with points, one box per prompt.
@@ -88,7 +100,7 @@ class PromptableSam:
         Raises:
             InputError: no prompt, prompts outside the image, or shapes that do not fit together.
         """
-        frame, embedding = self.embed(image)
+        frame, embedding = image if isinstance(image, Embedded) else self.embed(image)
         prompts = read_prompts(frame, points, labels, boxes, masks)
         logits, iou = _decode(self.graphdef, self.state, embedding, *prompts)
         chosen = slice(1, None) if multimask else slice(0, 1)

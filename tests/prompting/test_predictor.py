@@ -45,8 +45,8 @@ def compare(ours, theirs, image):
     inputs = processor(image, return_tensors="pt")
     with torch.no_grad():
         embedding = theirs.get_image_embeddings(inputs["pixel_values"])
-    frame, our_embedding = ours.embed(image)
-    close(our_embedding[0], embedding[0].permute(1, 2, 0), EMBEDDING_TOLERANCE)
+    embedded = ours.embed(image)
+    close(embedded.embedding[0], embedding[0].permute(1, 2, 0), EMBEDDING_TOLERANCE)
 
     generator = np.random.default_rng(2)
     points = generator.uniform(0, (width, height), (3, 2, 2)).astype(np.float32)
@@ -62,11 +62,11 @@ def compare(ours, theirs, image):
     )
     for prompts in cases:
         for multimask in (False, True):
-            expected = ask(theirs, embedding, frame, prompts, multimask)
+            expected = ask(theirs, embedding, embedded.frame, prompts, multimask)
             full = processor.post_process_masks(
                 expected.pred_masks, inputs["original_sizes"], inputs["reshaped_input_sizes"], binarize=False
             )[0]
-            answer = ours.predict(image, **prompts, multimask=multimask)
+            answer = ours.predict(embedded, **prompts, multimask=multimask)
             close(answer.low_resolution, expected.pred_masks[0], LOGITS_TOLERANCE)
             close(answer.predicted_iou, expected.iou_scores[0], LOGITS_TOLERANCE)
             same_masks(answer.masks, full.numpy())
@@ -122,6 +122,13 @@ def test_prompts_that_make_no_sense_are_refused(tiny):
             sam.predict(image, **prompts)
     with pytest.raises(InputError, match="uint8"):
         sam.predict(image.astype(np.float32), points=[[1, 1]])
+
+
+def test_an_embedded_image_gives_the_masks_of_the_image(tiny):
+    sam, image = tiny[0], image_of(40, 60)
+    at_once = sam.predict(image, points=[[5, 6]])
+    embedded = sam.predict(sam.embed(image), points=[[5, 6]])
+    np.testing.assert_array_equal(embedded.low_resolution, at_once.low_resolution)
 
 
 def test_prompts_of_one_kind_compile_once(tiny):
