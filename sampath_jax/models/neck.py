@@ -8,6 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from sampath_jax.models.config import PROMPT_WIDTH
+from sampath_jax.models.convolution import convolve
 from sampath_jax.models.layers import ENCODER_EPS, layer_norm
 
 
@@ -22,4 +23,5 @@ class Neck(nnx.Module):
 
     def __call__(self, features: Float[Array, "B h w F"]) -> Float[Array, "B h w C"]:
         """Reduces the features of every patch, each seeing its eight neighbours."""
-        return self.norm2(self.conv2(self.norm1(self.conv1(features))))
+        reduced = self.norm1(convolve(features, self.conv1.kernel[...]))
+        return self.norm2(convolve(reduced, self.conv2.kernel[...]))
