@@ -15,9 +15,12 @@ from sampath_jax.benchmarking import memory, report
 from sampath_jax.benchmarking.flops import matrix_flops
 from sampath_jax.benchmarking.runner import Measurement
 from sampath_jax.errors import InputError
+from sampath_jax.initial_values import random_weights
+from sampath_jax.models.abstract import shapes_of
 from sampath_jax.models.config import HiptConfig, SamEncoderConfig, SamPathConfig
 from sampath_jax.models.sam_path import SamPath
 from sampath_jax.trees import flatten
+from sampath_jax.weights import abstract_model, fill
 
 DEMO = str(Path(__file__).parents[1] / "configs" / "demo.py")
 SMALL = SamPathConfig(
@@ -77,7 +80,8 @@ def test_torch_baselines_are_the_same_model(best, encoders):
     from sampath_jax.benchmarking import torch_model
 
     config = dataclasses.replace(SMALL, encoders=encoders)
-    ours = SamPath(config, rngs=nnx.Rngs(0))
+    empty = abstract_model(config)
+    ours = fill(empty, random_weights(shapes_of(empty), 0))
     theirs = torch_model.SamPath(config, best=best)
     torch_model.load(theirs, flatten(nnx.as_pure(nnx.state(ours))))
     images = np.random.default_rng(0).integers(0, 256, (2, 96, 160, 3), np.uint8)

@@ -72,10 +72,6 @@ def one_block(monkeypatch):
     monkeypatch.setattr(SamEncoderConfig, "tiny", classmethod(lambda cls: sam))
     hipt = HiptConfig(width=48, depth=1, heads=3, grid=14)
     monkeypatch.setattr(HiptConfig, "tiny", classmethod(lambda cls: hipt))
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.mark.optim

@@ -38,7 +38,7 @@ def write_run(path, seed, frozen="", **config):
 
 
 @pytest.fixture(scope="module")
-def folds(compiled_once, tmp_path_factory):
+def folds(tmp_path_factory):
     """A sweep of three heads."""
     path = tmp_path_factory.mktemp("ensemble") / "folds"
     for i, name in enumerate(NAMES):

@@ -1,4 +1,4 @@
-"""The data set that the tests here train on."""
+"""The data set that the tests of training share."""
 
 import pytest
 

@@ -47,7 +47,7 @@ def encoded(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def whole(compiled_once, tiles, tmp_path_factory):
+def whole(tiles, tmp_path_factory):
     """A run whose features all fit into memory; its folder."""
     path = tmp_path_factory.mktemp("cached")
     assert train(small_config(tiles, *CACHED), path).step == TOTAL

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.optim
 
 
 @pytest.fixture(scope="module")
-def config(compiled_once, tiles):
+def config(tiles):
     return small_config(tiles, "optim.epochs=2", "optim.drop_epochs=(1,)")
 
 
