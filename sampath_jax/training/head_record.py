@@ -67,8 +67,8 @@ class HeadRecord:
                 f"the data set has changed since {self.workdir.path} was trained on it: other training or "
                 "validation tiles. Restore it to resume, or name another folder to start anew"
             )
-        # A run stopped where an evaluation is due saves first; resumed, it evaluates without saving again. Then
-        # the means in the checkpoint are of a line that is written already.
+        # A run stopped where an evaluation is due saves first; resumed, it evaluates without saving again.
+        # Then the means in the checkpoint are of a line that is written already.
         self._means = Means() if self.evaluated(step) else Means(meta["means"])
         return *self.checkpoints.restore(step, head, opt_state), meta["data"]
 
