@@ -48,7 +48,7 @@ def runs():
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     count = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
     processes = [
-        worker([[1, 1], [2, 1], [8, 1], [4, 2], [1, 1, 1]], devices=8),
+        worker([[1, 1], [2, 1], [8, 1], [4, 2]], devices=8),
         *(worker([[2, 1], [2, 1, 1]], devices=1, JAX_PROCESS_ID=str(index), **count) for index in range(2)),
     ]
     try:
@@ -81,8 +81,7 @@ def test_two_processes_are_one(runs):
 
 def test_two_processes_train_from_features_that_each_encodes_and_keeps_alone(runs):
     """Without augmentation the only view is the tile itself, so this is the same training."""
-    plain, alone, first, second = runs[0][1, 1], runs[0][1, 1, 1], runs[1][2, 1, 1], runs[2][2, 1, 1]
-    np.testing.assert_allclose(alone["losses"], plain["losses"], rtol=1e-5)
+    alone, first, second = runs[0][1, 1], runs[1][2, 1, 1], runs[2][2, 1, 1]
     np.testing.assert_allclose(first["losses"], alone["losses"], rtol=1e-5)
     np.testing.assert_allclose(first["head_norm"], alone["head_norm"], rtol=1e-5)
     assert first == second
