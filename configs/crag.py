@@ -39,9 +39,8 @@ def get_config() -> ConfigDict:
     c.optim.weight_decay = 1e-2
     c.optim.batch_size = 6
     c.optim.accumulate = 1
-    c.optim.epochs = (
-        60.0  # our choice, five epochs beyond the last drop: no published source states the total
-    )
+    # our choice, five epochs beyond the last drop: no published source states the total
+    c.optim.epochs = 60.0
     c.optim.warmup_epochs = 2.0
     c.optim.drop_epochs = (50.0, 55.0)
     c.optim.drop_factor = 0.1
