@@ -8,8 +8,6 @@ segmenter = sampath_jax.load("runs/folds")                 # a sweep: the mean o
 segmenter = sampath_jax.load(["runs/first", "runs/second"])  # the mean of these runs
 """
 
-import contextlib
-import ctypes
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,7 @@ from sampath_jax.evaluation.images import check_image, read_image
 from sampath_jax.evaluation.overlays import overlay_rows
 from sampath_jax.evaluation.sliding import OVERLAP, Layout, Probabilities, best_labels, largest
 from sampath_jax.evaluation.stream import Job, predict_stream
+from sampath_jax.freed_memory import return_freed_memory
 from sampath_jax.models.freezing import split_head
 from sampath_jax.models.sam_path import SamPath
 from sampath_jax.types import Features, Images
@@ -111,7 +110,7 @@ class Segmenter:
                 runs that do not share encoders, canvas and classes.
         """
         loaded = load_ensemble(workdir, checkpoint, overrides)
-        _return_freed_memory()
+        return_freed_memory()
         return cls(loaded.model, loaded.config, heads=loaded.heads, **options)
 
     @property
@@ -180,14 +179,6 @@ class Segmenter:
             batch[row] = image_to_canvas(image, self._canvas)
         placed: Any = self._placement.put_batch(batch)
         return placed
-
-
-def _return_freed_memory() -> None:
-    """Gives back what reading the weights took and freed, about 200 MB for ViT-B; glibc would keep it."""
-    with contextlib.suppress(
-        OSError, AttributeError
-    ):  # another C library keeps less, or has no such function
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _pixels(image: ImageLike) -> UInt8[np.ndarray, "H W 3"]:

@@ -16,6 +16,7 @@ from sampath_jax.benchmarking.memory import reset_peak
 from sampath_jax.benchmarking.work import Work, random_tiles
 from sampath_jax.data.pipeline import steps_per_epoch, training_batches
 from sampath_jax.evaluation.confusion import tile_confusions
+from sampath_jax.freed_memory import return_freed_memory
 from sampath_jax.models.config import SamPathConfig
 from sampath_jax.models.freezing import split_head
 from sampath_jax.models.sam_path import SamPath, class_map
@@ -125,6 +126,7 @@ def _compile(
     started = time.perf_counter()
     compiled = jax.jit(program(graphdef), donate_argnums=donate).lower(*arguments).compile()
     seconds = time.perf_counter() - started
+    return_freed_memory()  # as training does
     memory = compiled.memory_analysis()
     work = Work(
         run=lambda: None,

@@ -18,6 +18,7 @@ from sampath_jax import console
 from sampath_jax.data.pipeline import Batch, BatchIterator
 from sampath_jax.distributed import Placement
 from sampath_jax.errors import InputError
+from sampath_jax.freed_memory import return_freed_memory
 from sampath_jax.training.head_record import HeadRecord
 from sampath_jax.training.heads import Heads
 from sampath_jax.training.interrupt import Interrupt
@@ -64,6 +65,7 @@ class Run:
         self._state, self._frozen, self._train_step = state, frozen, step
         self._watch, self._speed = LossWatch(), Speed()
         self._resume()
+        self._first = self.step
         quiet = placement.process_index != 0
         self.progress = TrainingProgress(
             plan.total, self.step, plan.steps_per_epoch, tensorboard, quiet=quiet
@@ -107,6 +109,8 @@ class Run:
         with jax.transfer_guard("disallow"):
             placed = self._put(batch)
             self._state, metrics = self._train_step(self._state, self._frozen, placed)
+        if self.step == self._first:
+            return_freed_memory()  # of reading the weights and compiling
         self.step += 1
         self._watch.add(self.step, metrics)
         self._speed.add(int(batch["valid"].sum()) * self._placement.process_count, waited)
