@@ -7,6 +7,8 @@ import pytest
 
 from sampath_jax import evaluate
 from sampath_jax.errors import InputError
+from sampath_jax.evaluation.evaluate_split import evaluate_split
+from sampath_jax.evaluation.evaluator import Evaluator
 from sampath_jax.workdir import load_model
 from tests.trained import TILES, workdir
 
@@ -70,6 +72,22 @@ def test_bad_tiles_are_reported_together_before_anything_runs(run, tmp_path):
         evaluate.main(["--workdir", str(run), f"--config.data.root={moved}"])
     for part in ("alpha", "8 bits", "unknown values"):
         assert part in str(error.value)
+
+
+@pytest.mark.parametrize(("split", "batches"), [("test", 2), ("val", 1)])
+def test_time_per_tile_is_that_of_a_batch_after_the_first(run, monkeypatch, split, batches):
+    """In batches of two; the only batch of a split is run once more."""
+    taken, forward = [], Evaluator._forward
+
+    def timed(self, *given):
+        taken.append(given[2]["index"])
+        return forward(self, *given[:3], None)._replace(seconds=6.0)
+
+    monkeypatch.setattr(Evaluator, "timed", timed)
+    evaluate_split(run, split)
+    source = scores(run / "evaluation" / split)["source"]
+    assert (source["seconds_per_tile"], source["device"]) == (3.0, "2 x cpu")
+    np.testing.assert_array_equal(taken, [[2, 0] if batches == 2 else [0, 0]])
 
 
 def test_checkpoint_by_step(run):

@@ -10,15 +10,16 @@ import io
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 from sampath_jax.data.checks import check_split
 from sampath_jax.data.labels import LabelSpec
-from sampath_jax.data.pipeline import evaluation_batches
+from sampath_jax.data.pipeline import BatchIterator, evaluation_batches
 from sampath_jax.data.source import TileSource
 from sampath_jax.distributed import Placement, make_mesh
 from sampath_jax.ensemble import SPLIT, Ensemble, Places, load_ensemble
@@ -29,6 +30,9 @@ from sampath_jax.evaluation.results import Results
 from sampath_jax.evaluation.sliding import best_labels, probabilities_at
 from sampath_jax.models.freezing import split_head
 from sampath_jax.workdir import explain_os_errors
+
+#: Batches whose time is taken. While the devices compute one of them no mask is written: few, to stay quick.
+TIMED = 8
 
 
 def evaluate_split(
@@ -70,25 +74,23 @@ def evaluate_split(
     if ensemble:
         head = loaded.heads
     evaluator = Evaluator(graphdef, config, placement, ensemble=ensemble)
-    counts, start = [], time.perf_counter()
+    start = time.perf_counter()
     with contextlib.closing(batches), explain_os_errors(folder):
-        for done in evaluator.run(placement.put(head), placement.put_frozen(frozen), batches):
-            counts.append(np.asarray(done.confusion)[np.asarray(done.valid)])
-            for index, labels, logits in done.tiles():
-                writer.write(index, labels, logits)
-            progress(sum(map(len, counts)), len(batches.source))
+        parameters = placement.put(head), placement.put_frozen(frozen)
+        counts, seconds = _predict(evaluator, parameters, batches, writer, progress)
     results = Results(
         classes=writer.labels.names,
         tiles=tuple(tile.id for tile in batches.source.tiles),
         slides=tuple(tile.slide for tile in batches.source.tiles),
-        confusions=np.concatenate(counts).astype(np.int64),
+        confusions=counts,
         source={
             **_origin(loaded),
             "name": config.name,
             "split": split,
             "checkpoint": checkpoint,
             "size": list(config.data.canvas),
-            "devices": f"{placement.mesh.size} x {placement.mesh.devices.flat[0].device_kind}",
+            "device": f"{placement.mesh.size} x {placement.mesh.devices.flat[0].device_kind}",
+            "seconds_per_tile": seconds / config.eval.batch_size,
             "seconds": round(time.perf_counter() - start, 1),
         },
         published_ignored_class=config.eval.published_ignored_class,
@@ -96,6 +98,26 @@ def evaluate_split(
     if placement.process_index == 0:
         results.write(folder)
     return results
+
+
+def _predict(
+    evaluator: Evaluator,
+    parameters: tuple[Any, Any],
+    batches: BatchIterator,
+    writer: "_MaskWriter",
+    progress: Callable[[int, int], None],
+) -> tuple[Int[np.ndarray, "n k k"], float]:
+    """Counts of every tile, whose masks are written, and the mean seconds that a batch takes the devices."""
+    counts, seconds = [], []
+    for done in evaluator.run(*parameters, batches, timed=TIMED):
+        counts.append(np.asarray(done.confusion)[np.asarray(done.valid)])
+        seconds.append(done.seconds)
+        for index, labels, logits in done.tiles():
+            writer.write(index, labels, logits)
+        progress(sum(map(len, counts)), len(batches.source))
+    if len(seconds) == 1:  # the only batch compiled the program: once more for its time
+        seconds.append(evaluator.timed(*parameters, done.batch).seconds)
+    return np.concatenate(counts).astype(np.int64), mean(s for s in seconds if s is not None)
 
 
 def results_folder(workdir: Places, split: str) -> Path:

@@ -5,6 +5,7 @@ counts are dropped here. Counts are integers per tile, so neither padding nor ba
 devices can change a score.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -38,6 +39,7 @@ class Evaluated(NamedTuple):
     labels: Labels  # the predicted class of every canvas pixel, 1..k
     logits: Float[Array, "B *n h w C"]  # of every head of an ensemble
     batch: Mapping[str, np.ndarray]  # what was given, this process's rows
+    seconds: float | None = None  # from the batch in memory to its labels, the devices being idle before
 
     def tiles(self) -> Iterator[tuple[int, UInt8[np.ndarray, "H W"], Float[np.ndarray, "*n h w C"]]]:
         """This process's tiles without padding: position in the split, labels on the canvas, logits."""
@@ -105,27 +107,51 @@ class Evaluator:
         return np.concatenate(counts).astype(np.int64)
 
     def run(
-        self, head: Tree, frozen: Tree, batches: Batches, cache: FeatureStore | None = None
+        self, head: Tree, frozen: Tree, batches: Batches, cache: FeatureStore | None = None, *, timed: int = 0
     ) -> Iterator[Evaluated]:
-        """Every batch after the forward pass. The devices compute one batch ahead of what is taken."""
+        """Every batch after the forward pass. The devices compute one batch ahead of what is taken.
+
+        Args:
+            head: trained parameters.
+            frozen: all others.
+            batches: as for `evaluate`.
+            cache: as for `evaluate`.
+            timed: how many batches have their `seconds` taken, from the second on: the first compiles.
+        """
         cached = None
         if cache is not None:
             cached = CachedFeatures(cache, [tile.id for tile in batches.source.tiles])
         ahead = None
-        for batch in batches:
-            placed = self._placement.put_batch({"label": batch["label"], "valid": batch["valid"]})
-            features = self._features(head, frozen, batch, cached)
-            counts, valid, labels, logits = self._score(
-                frozen, head, features, placed["label"], placed["valid"]
-            )
-            behind, ahead = ahead, Evaluated(counts, valid, labels, logits, batch)
+        for number, batch in enumerate(batches):
+            if 1 <= number <= timed:
+                jax.block_until_ready(ahead)
+                done = self.timed(head, frozen, batch, cached)
+            else:
+                done = self._forward(head, frozen, batch, cached)
+            behind, ahead = ahead, done
             if behind is not None:
                 yield behind
         if ahead is not None:
             yield ahead
 
+    def timed(
+        self, head: Tree, frozen: Tree, batch: Mapping[str, Any], cached: CachedFeatures | None = None
+    ) -> Evaluated:
+        """One batch, waited for, with its `seconds`; compiling is among them unless one was run before."""
+        started = time.perf_counter()
+        done = jax.block_until_ready(self._forward(head, frozen, batch, cached))
+        return done._replace(seconds=time.perf_counter() - started)
+
+    def _forward(
+        self, head: Tree, frozen: Tree, batch: Mapping[str, Any], cached: CachedFeatures | None
+    ) -> Evaluated:
+        placed = self._placement.put_batch({"label": batch["label"], "valid": batch["valid"]})
+        features = self._features(head, frozen, batch, cached)
+        counts, valid, labels, logits = self._score(frozen, head, features, placed["label"], placed["valid"])
+        return Evaluated(counts, valid, labels, logits, batch)
+
     def _features(
-        self, head: Tree, frozen: Tree, batch: dict[str, Any], cached: CachedFeatures | None
+        self, head: Tree, frozen: Tree, batch: Mapping[str, Any], cached: CachedFeatures | None
     ) -> Features:
         kept: Any = cached.rows(batch) if cached is not None else None
         if kept is not None:

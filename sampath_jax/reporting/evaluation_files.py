@@ -13,6 +13,8 @@ from sampath_jax.errors import InputError
 
 #: In the order in which a report prefers them.
 SPLITS = ("test", "val", "train")
+#: ``source.size`` where every tile was scored at its own.
+OWN_SIZE = "own"
 
 
 @dataclass(frozen=True)
@@ -53,14 +55,27 @@ class Evaluation:
 
     @property
     def seconds_per_tile(self) -> float | None:
-        """Wall time per tile, None where it was not recorded.
+        """Mean time of predicting a tile on `device`, None where it was not recorded.
 
-        A trained model's counts reading, compiling and writing too; a baseline's is the median prediction.
+        From the image in memory to its mask, after the program was compiled.
         """
-        source = self.scores["source"]
-        if "seconds_per_tile" in source:
-            return source["seconds_per_tile"]
-        return source["seconds"] / self.scores["tiles"] if "seconds" in source else None
+        return self.scores["source"].get("seconds_per_tile")
+
+    @property
+    def device(self) -> str | None:
+        """What predicted, such as ``2 x NVIDIA H100``; None where it was not recorded."""
+        return self.scores["source"].get("device")
+
+    @property
+    def heads(self) -> int:
+        """How many heads' probabilities were averaged; 1 is no ensemble."""
+        return len(self.scores["source"].get("ensemble", (None,)))
+
+    @property
+    def canvas(self) -> tuple[int, int] | None:
+        """Height and width that all tiles were scored at, None where each was at its own size."""
+        size = self.scores["source"].get("size", OWN_SIZE)
+        return None if size == OWN_SIZE else tuple(size)
 
 
 def read_evaluation(workdir: Path, split: str) -> Evaluation | None:

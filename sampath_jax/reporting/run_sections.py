@@ -189,10 +189,9 @@ def _timings(contents: Contents) -> Iterable[tuple[str, object]]:
     evaluation = contents.evaluation
     if evaluation and evaluation.seconds_per_tile is not None:
         source = evaluation.scores["source"]
+        yield "Predicting a tile, mean", f"{evaluation.seconds_per_tile:.3g} s on {evaluation.device}"
         if "seconds" in source:
-            devices = source.get("devices", "unknown devices")
-            yield f"Evaluating {contents.split}, all included", f"{duration(source['seconds'])} on {devices}"
-        yield "Seconds per tile", f"{evaluation.seconds_per_tile:.2f}"
+            yield f"Evaluating {contents.split}, all included", duration(source["seconds"])
 
 
 def _versions(contents: Contents) -> Iterable[tuple[str, object]]:

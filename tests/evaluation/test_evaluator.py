@@ -110,6 +110,17 @@ def test_compiles_once_for_a_short_last_batch(model, tiles, monkeypatch):
     assert len(traces) == 1
 
 
+def test_time_is_taken_of_batches_that_compile_nothing(model, tiles, expected):
+    graphdef, head, frozen = split_head(model)
+    placement, evaluator = evaluator_of(graphdef, 2, 1)
+    parameters = placement.put(head), placement.put_frozen(frozen)
+    done = list(evaluator.run(*parameters, Tiles(*tiles, 2), timed=1))
+    assert [batch.seconds is None for batch in done] == [True, False, True]
+    again = evaluator.timed(*parameters, done[2].batch)
+    assert min(done[1].seconds, again.seconds) > 0
+    np.testing.assert_array_equal(again.labels, done[2].labels)
+
+
 class Store(dict):
     """A feature store that counts its uses."""
 

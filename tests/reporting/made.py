@@ -95,7 +95,8 @@ def make_run(folder: Path, config=None, *, evaluated: bool = True, trained: bool
 def write_results(run: Path, split: str = "test", **source) -> None:
     out = run / "evaluation" / split
     slides = tuple(f"slide {i // 2}" for i in range(len(TILES)))
-    given = {"split": split, "step": 6, "checkpoint": "best", "seconds": 3.5, "devices": "2 x cpu"} | source
+    given = {"split": split, "step": 6, "checkpoint": "best", "size": list(SIZE)}
+    given |= {"seconds_per_tile": 0.25, "device": "2 x cpu", "seconds": 3.5} | source
     Results(NAMES, TILES, slides, confusions(), given).write(out)
     (out / "predictions").mkdir(exist_ok=True)
     for name in TILES:
