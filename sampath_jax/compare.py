@@ -21,7 +21,8 @@ def main(arguments: Sequence[str]) -> int:
     )
     options, _ = cli.parse(parser, arguments)
     from sampath_jax.reporting.comparison import compare
-    from sampath_jax.reporting.comparison_tables import notes, tables, to_csv, to_html, to_markdown
+    from sampath_jax.reporting.comparison_notes import notes
+    from sampath_jax.reporting.comparison_tables import tables, to_csv, to_html, to_markdown
     from sampath_jax.workdir import explain_os_errors, write_atomically
 
     runs = compare(options.runs, options.split)

@@ -5,14 +5,18 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sampath_jax.evaluation.metrics import OVERALL
-from sampath_jax.reporting.comparison import ComparedRun
+from sampath_jax.evaluation.metrics import OVERALL, PER_CLASS
+from sampath_jax.reporting.comparison import ComparedRun, Score
+from sampath_jax.reporting.comparison_notes import notes
+from sampath_jax.reporting.evaluation_files import Evaluation
 from sampath_jax.reporting.html import element, page, table
-from sampath_jax.reporting.paper import iou_of_dice
+from sampath_jax.reporting.paper import PaperRow, iou_of_dice
 from sampath_jax.reporting.style import CSS
 
 #: What is not known or not defined.
 NONE = "-"
+#: A score of what has no classes, as the paper prints it.
+SLASH = "/"
 SHOWN = {
     "macro_dice": "Macro Dice",
     "macro_iou": "Macro IoU",
@@ -39,51 +43,18 @@ def tables(runs: Sequence[ComparedRun]) -> list[TextTable]:
     return found
 
 
-def notes(runs: Sequence[ComparedRun]) -> list[str]:
-    """What a reader must know to read the tables rightly."""
-    drawn = [run.evaluation.scores["intervals"] for run in runs]
-    units = sorted({f"{d['unit']}s" for d in drawn})
-    text = [
-        f"Brackets: 95 % bootstrap intervals over {' or '.join(units)}. Micro pools the pixels of all "
-        "classes, macro is the mean of the classes."
-    ]
-    if any(run.dropped for run in runs) or any(run.paper for run in runs):
-        text.append(
-            "Published figures are computed as the released code does, to compare with the paper's table 1. "
-            '"True IoU" is Dice / (2 - Dice) of that Dice, exact for one class and for pooled pixels.'
-        )
-    if any(run.paper and not run.paper.is_iou for run in runs):
-        text.append(
-            "The IOU that the paper prints for models trained on CRAG does not follow from their Dice: it is "
-            "the gland recall, because pixels whose truth is background are dropped before it is computed, "
-            "false positives included."
-        )
-    if vanilla := next((run.paper for run in runs if run.paper and "Vanilla" in run.paper.system), None):
-        text.append(
-            "The paper's rows of vanilla SAM hold a true IoU, so set it beside that of our run: "
-            f"{vanilla.dice:.4f} / (2 - {vanilla.dice:.4f}) = {iou_of_dice(vanilla.dice):.4f}; printed is "
-            f"{vanilla.iou:.4f}, the same within rounding."
-        )
-    if len({run.classes for run in runs}) > 1:
-        text.append("The runs do not have the same classes: compare scores only within a data set.")
-    text.append(
-        "Seconds per tile: a trained model's include reading, compiling and writing, a baseline's are the "
-        "median prediction; compare them on the same device only."
-    )
-    return text
-
-
 def _scores(runs: Sequence[ComparedRun]) -> TextTable:
     rows = []
     for run in runs:
-        overall = run.evaluation.scores["overall"]
-        cells = [_bracketed(overall[score]) for score in SHOWN]
-        rows.append((run.name, run.experiment, *cells))
-    title = f"Scores on the {runs[0].evaluation.split} split"
-    return TextTable(title, ("Run", "Experiment", *SHOWN.values()), rows, range(2, 6))
+        cells = [SLASH] * len(SHOWN)
+        if run.evaluation:
+            cells = [_bracketed(run.evaluation.scores["overall"][score]) for score in SHOWN]
+        rows.append((run.name, run.system, *cells))
+    title = f"Scores on the {runs[0].split} split"
+    return TextTable(title, ("Run", "System", *SHOWN.values()), rows, range(2, 6))
 
 
-def _bracketed(score: dict[str, float | None]) -> str:
+def _bracketed(score: Score) -> str:
     value, low, high = (score[part] for part in ("value", "low", "high"))
     if value is None:
         return NONE
@@ -93,36 +64,38 @@ def _bracketed(score: dict[str, float | None]) -> str:
 def _published(runs: Sequence[ComparedRun]) -> TextTable:
     rows = []
     for run in runs:
-        ours = run.evaluation.scores["published"]
-        dice, iou = ours["published/dice"], ours["published/iou"]
-        rows.append((run.name, "this run", *_figures(dice, iou), run.published_iou_meaning))
+        ours = [_bracketed(score) for score in run.published] if run.published else [SLASH] * 3
+        rows.append((run.name, "this run", *ours, run.published_iou_meaning))
         if run.paper:
             who = f"paper: {run.paper.system}, {run.paper.data}"
-            rows.append(("", who, *_figures(run.paper.dice, run.paper.iou), run.paper.meaning))
+            rows.append(("", who, *_printed(run.paper), run.paper.meaning))
     header = ("Run", "Source", "published/dice", "published/iou", "True IoU", "published/iou is")
     return TextTable("The published code's figures, and the paper's table 1", header, rows, range(2, 5))
 
 
-def _figures(dice: float, iou: float) -> tuple[str, str, str]:
-    return f"{dice:.4f}", f"{iou:.4f}", f"{iou_of_dice(dice):.4f}"
+def _printed(row: PaperRow) -> tuple[str, str, str]:
+    if row.dice is None or row.iou is None:
+        return SLASH, SLASH, SLASH
+    return f"{row.dice:.4f}", f"{row.iou:.4f}", f"{iou_of_dice(row.dice):.4f}"
 
 
 def _costs(runs: Sequence[ComparedRun]) -> TextTable:
     rows = []
     for run in runs:
-        evaluation, seconds = run.evaluation, run.evaluation.seconds_per_tile
+        done = run.evaluation
+        seconds = done.seconds_per_tile if done else None
         rows.append(
             (
                 run.name,
                 run.model,
                 f"{run.parameters.learning:,}",
                 f"{run.parameters.total:,}",
-                f"{evaluation.scores['tiles']:,}",
+                f"{done.scores['tiles']:,}" if done else NONE,
                 NONE if seconds is None else f"{seconds:.3g}",
-                str(evaluation.scores["source"].get("devices", NONE)),
+                (done and done.device) or NONE,
             )
         )
-    header = ("Run", "Model", "Trainable", "Parameters", "Tiles", "Seconds per tile", "Devices")
+    header = ("Run", "Model", "Trainable", "Parameters", "Tiles", "Seconds per tile", "on")
     return TextTable("Cost", header, rows, range(2, 6))
 
 
@@ -177,29 +150,52 @@ def to_csv(runs: Sequence[ComparedRun]) -> str:
 
 
 def _record(run: ComparedRun) -> dict[str, object]:
-    scores, paper = run.evaluation.scores, run.paper
-    row: dict[str, object] = {
+    return {
         "run": run.name,
         "experiment": run.experiment,
-        "split": run.evaluation.split,
+        "system": run.system,
+        "split": run.split,
         "model": run.model,
-        "tiles": scores["tiles"],
-        "slides": scores["slides"],
-    }
-    for name in OVERALL:
-        for part, value in scores["overall"][name].items():
-            row[name if part == "value" else f"{name}_{part}"] = value
-    for name, values in scores["classes"].items():
-        row |= {f"{score}/{name}": values[score]["value"] for score in ("dice", "iou")}
-    row |= scores["published"]
-    row |= {
-        "published/iou is": run.published_iou_meaning,
-        "paper/dice": paper.dice if paper else None,
-        "paper/iou": paper.iou if paper else None,
-        "paper/iou is": paper.meaning if paper else None,
+        **(_scores_record(run.evaluation) if run.evaluation else {}),
+        **_published_record(run),
         "trainable_parameters": run.parameters.learning,
         "parameters": run.parameters.total,
-        "seconds_per_tile": run.evaluation.seconds_per_tile,
-        "devices": scores["source"].get("devices"),
+        "seconds_per_tile": run.evaluation.seconds_per_tile if run.evaluation else None,
+        "device": run.evaluation.device if run.evaluation else None,
     }
+
+
+def _scores_record(evaluation: Evaluation) -> dict[str, object]:
+    scores, canvas = evaluation.scores, evaluation.canvas
+    row: dict[str, object] = {
+        "tiles": scores["tiles"],
+        "slides": scores["slides"],
+        "scored_at": "x".join(map(str, reversed(canvas))) if canvas else "own size",
+        "heads": evaluation.heads,
+    }
+    for name in OVERALL:
+        row |= _with_limits(name, scores["overall"][name])
+    for name, values in scores["classes"].items():
+        for score in PER_CLASS:
+            row |= _with_limits(f"{score}/{name}", values[score])
+    return row | scores["published"]
+
+
+def _published_record(run: ComparedRun) -> dict[str, object]:
+    row: dict[str, object] = {"published/iou is": run.published_iou_meaning}
+    if run.published:
+        row |= _with_limits("published/dice", run.published.dice)
+        row |= _with_limits("published/iou", run.published.iou)
+    if run.paper:
+        row |= {
+            "paper/system": run.paper.system,
+            "paper/data": run.paper.data,
+            "paper/dice": run.paper.dice,
+            "paper/iou": run.paper.iou,
+            "paper/iou is": run.paper.meaning,
+        }
     return row
+
+
+def _with_limits(name: str, score: Score) -> dict[str, object]:
+    return {name if part == "value" else f"{name}_{part}": value for part, value in score.items()}

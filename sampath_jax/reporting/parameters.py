@@ -32,14 +32,14 @@ class Parameters:
         return self.learning + sum(self.frozen.values())
 
 
-def count_parameters(config: ConfigDict) -> Parameters:
-    """The parameters of the model of `config`: SAM-Path, or SAM as it is for a baseline."""
+def count_parameters(config: ConfigDict, heads: int = 1) -> Parameters:
+    """The parameters of the model of `config`: SAM-Path with `heads` heads, or a baseline's SAM as it is."""
     if config.baseline.prompts:
         size = getattr(SamEncoderConfig, config.model.sam)()
         sam = abstract(lambda rngs: Sam(size, rngs=rngs))
         return Parameters({}, _parts(nnx.as_pure(nnx.state(sam))))
     _, head, frozen = split_head(abstract_model(SamPathConfig.from_config(config)))
-    return Parameters(_parts(head), _parts(frozen))
+    return Parameters({name: heads * count for name, count in _parts(head).items()}, _parts(frozen))
 
 
 def _parts(tree: Any) -> dict[str, int]:
