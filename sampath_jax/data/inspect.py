@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, UInt, UInt8
 from PIL import Image
 
 from sampath_jax.data.problems import Problems
@@ -25,6 +25,7 @@ PNG_BIT_DEPTH = 24
 
 AS_RGB = "save it as 8-bit RGB"
 AS_MASK = "save it with one 8-bit channel that holds the class values"
+AS_INSTANCES = "save it with one channel of 8 or 16 bits that numbers the objects"
 REPLACE = "replace the file"
 
 
@@ -73,23 +74,42 @@ def inspect_mask(
 ) -> UInt8[np.ndarray, "H W"] | None:
     """Raw values of a mask; None if it cannot be read or used. A palette image holds its indices.
 
-    With `instances` the mask numbers objects, with any number of bits: 0 stays 0, every object becomes 1.
+    With `instances` the mask numbers objects (`inspect_instances`): 0 stays 0, every object becomes 1.
     """
-    mask = _load(data, name, problems)
+    if instances:
+        objects = inspect_instances(data, name, problems)
+        return None if objects is None else (objects > 0).astype(np.uint8)
+    mask = _load_mask(data, name, problems)
     if mask is None:
         return None
-    channels = len(mask.getbands())
-    if channels > 1:
-        problems.add(f"mask with {channels} channels", name, AS_MASK)
-    elif instances:
-        return (np.asarray(mask) > 0).astype(np.uint8)
-    elif bits(mask, data) > 8:
+    if bits(mask, data) > 8:
         problems.add("mask with more than 8 bits", name, AS_MASK)
     elif mask.mode not in ("L", "P"):
         problems.add(f"mask is {MODES.get(mask.mode, mask.mode)}", name, AS_MASK)
     else:
         return np.asarray(mask)
     return None
+
+
+def inspect_instances(data: bytes, name: str, problems: Problems) -> UInt[np.ndarray, "H W"] | None:
+    """The numbers of a mask's objects, 0 = none, in 8 bits if they fit, else 16; None if it cannot be used."""
+    mask = _load_mask(data, name, problems)
+    if mask is None:
+        return None
+    values = np.asarray(mask)
+    if values.dtype.kind == "f" or values.min() < 0 or values.max() > np.iinfo(np.uint16).max:
+        problems.add("objects not numbered from 0 to 65535", name, AS_INSTANCES)
+        return None
+    return values.astype(np.uint8 if values.max() <= np.iinfo(np.uint8).max else np.uint16)
+
+
+def _load_mask(data: bytes, name: str, problems: Problems) -> Image.Image | None:
+    """The decoded mask, if it has a single channel."""
+    mask = _load(data, name, problems)
+    if mask is not None and len(mask.getbands()) > 1:
+        problems.add(f"mask with {len(mask.getbands())} channels", name, AS_MASK)
+        return None
+    return mask
 
 
 #: Pillow's mode names in plain words.

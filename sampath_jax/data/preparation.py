@@ -4,28 +4,31 @@ Two passes over the regions, because the folds depend on what all masks hold.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt, UInt8
 from rich.progress import track
 
 from sampath_jax import console
 from sampath_jax.data.card import Totals, write_card
 from sampath_jax.data.decode import decode_image
 from sampath_jax.data.folds import draw_folds
-from sampath_jax.data.inspect import inspect_mask
+from sampath_jax.data.inspect import inspect_instances, inspect_mask
 from sampath_jax.data.labels import LabelSpec
 from sampath_jax.data.layouts import read_folds
 from sampath_jax.data.prepared import PreparedWriter
 from sampath_jax.data.problems import Problems
 from sampath_jax.data.regions import RawDataset, Region, Settings
 from sampath_jax.data.survey import Survey, survey_regions
-from sampath_jax.data.tiling import cut, grid_shape
+from sampath_jax.data.tiling import Piece, cut, grid_shape
 from sampath_jax.errors import InputError
+
+#: Folder of the instance masks ``<tile id>.png``, where a data set numbers its objects.
+INSTANCES = "instances"
 
 
 def prepare(
@@ -124,7 +127,7 @@ def _write_tiles(
         ThreadPoolExecutor() as pool,
     ):
         for region in track(regions, "Writing tiles", console=console.err, transient=True):
-            image, mask = _read(region, dataset.instances)
+            image, mask, instances = _read(region, dataset.instances)
             pieces = list(cut(image, mask, settings.tile, settings.unlabelled or 0))
             encoded = pool.map(lambda piece: encode(piece.image, settings.jpeg), pieces)
             for piece, data in zip(pieces, encoded, strict=True):
@@ -133,17 +136,31 @@ def _write_tiles(
                 tile |= {"row": piece.row, "column": piece.column}
                 writer.add(tile, data, encode(piece.mask))
                 totals.add(folds[name], region.slide, piece.mask)
+            if instances is not None:
+                _write_instances(region, cut(image, instances, settings.tile, 0), root, settings.tile)
     return totals
 
 
-def _read(region: Region, instances: bool) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"]]:
+def _write_instances(region: Region, pieces: Iterable[Piece], root: Path, tile: int) -> None:
+    """The masks of `pieces`, which number objects, as the records of a data set cannot: they have 8 bits."""
+    folder = root / INSTANCES
+    folder.mkdir(exist_ok=True)
+    for piece in pieces:
+        (folder / f"{_tile_id(region, piece.row, piece.column, tile)}.png").write_bytes(encode(piece.mask))
+
+
+def _read(
+    region: Region, instances: bool
+) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"], UInt[np.ndarray, "H W"] | None]:
+    """Image, mask of raw values and, if the file holds `instances`, the numbers of its objects."""
     image = decode_image(region.image.read_bytes(), str(region.image))
-    mask = inspect_mask(region.mask.read_bytes(), region.mask.name, Problems(), instances=instances)
-    assert mask is not None  # the survey read it
-    return image, mask
+    look = inspect_instances if instances else inspect_mask
+    values = look(region.mask.read_bytes(), region.mask.name, Problems())
+    assert values is not None  # the survey read it
+    return (image, (values > 0).astype(np.uint8), values) if instances else (image, values, None)
 
 
-def encode(pixels: UInt8[np.ndarray, "H W *c"], jpeg: int = 0) -> bytes:
+def encode(pixels: UInt[np.ndarray, "H W *c"], jpeg: int = 0) -> bytes:
     """An RGB image or a mask as PNG, or as JPEG of quality `jpeg`."""
     pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
     if jpeg:

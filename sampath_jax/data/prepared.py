@@ -6,6 +6,7 @@ A prepared data set is a folder with
     tiles.csv                 one row per tile: id, slide, fold, and where its record is
     sources.sha256            checksums of the files it was made from
     <name>/1.0.0/             the TFDS data set: one split per fold (`fold_0`, ..., `test`)
+    instances/                <tile id>.png: the numbered objects of each tile, where the source numbers them
 
 Records hold encoded images, so that nothing has to decode them on the way. They are written one after the
 other: TFDS's own generation sorts each split, beyond 1 GB in files that it opens through TensorFlow.

@@ -121,7 +121,7 @@ CRAG = RawDataset(
     True,
     255,
     0.5,
-    "Colorectal glands (Graham et al. 2019): 0 background, 1 gland; at 20x.",
+    "Colorectal glands (Graham et al. 2019): 0 background, 1 gland; `instances/` numbers the glands; at 20x.",
 )
 FOLDER = RawDataset("folder", find_folder, 1024, False, None, 0.0, "Annotated images of a folder.")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt, UInt8
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Piece:
     row: int
     column: int
     image: UInt8[np.ndarray, "H W 3"]
-    mask: UInt8[np.ndarray, "H W"]
+    mask: UInt[np.ndarray, "H W"]
 
 
 def starts(side: int, tile: int) -> tuple[int, ...]:
@@ -37,7 +37,7 @@ def grid_shape(size: tuple[int, int], tile: int) -> tuple[int, int]:
 
 
 def cut(
-    image: UInt8[np.ndarray, "H W 3"], mask: UInt8[np.ndarray, "H W"], tile: int, unlabelled: int
+    image: UInt8[np.ndarray, "H W 3"], mask: UInt[np.ndarray, "H W"], tile: int, unlabelled: int
 ) -> Iterator[Piece]:
     """The tiles of a region, row by row; tile 0 keeps it whole.
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sampath_jax.data.decode import decode_image, decode_mask
+from sampath_jax.data.decode import decode_image, decode_instances, decode_mask
 from sampath_jax.errors import InputError
 from tests.data import made
 
@@ -54,3 +54,16 @@ def test_unreadable(data):
 def test_mask_of_another_kind(mask):
     with pytest.raises(InputError, match=r"m\.png is .*8-bit with a single channel"):
         decode_mask(encoded(mask, "PNG"), "m.png")
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_instances_of_8_and_16_bits(kind):
+    instances = (made.mask().astype(kind) * 28).astype(kind)
+    decoded = decode_instances(encoded(instances, "PNG"), "a")
+    assert decoded.dtype == kind
+    np.testing.assert_array_equal(decoded, instances)
+
+
+def test_instances_of_another_kind():
+    with pytest.raises(InputError, match=r"i\.png is .*8- or 16-bit"):
+        decode_instances(encoded(made.image(1), "PNG"), "i.png")

@@ -7,10 +7,12 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from configs import labels
 from sampath_jax import prepare
 from sampath_jax.data.checks import check_dataset
+from sampath_jax.data.decode import decode_instances
 from sampath_jax.data.index import open_index
 from sampath_jax.data.pipeline import evaluation_batches, training_batches
 from sampath_jax.data.source import open_source
@@ -260,6 +262,29 @@ def test_crag_instances_become_one_class(crag):
     assert "| gland | 1 |" in (crag / "out" / "README.md").read_text()
 
 
+def test_crag_keeps_its_instances(crag):
+    """As numbered in the download, in 8 bits or 16."""
+    prepare.main(crag_command(crag))
+    written = {path.name: path for path in (crag / "out" / "instances").iterdir()}
+    assert set(written) == {f"{name}.png" for name in ("train_1", "train_2", "train_10", "test_1")}
+    for path in (crag / "raw").glob("*/Annotation/*.png"):
+        kept = decode_instances(written[path.name].read_bytes(), path.name)
+        assert kept.dtype == (np.uint16 if path.stem == "train_2" else np.uint8)
+        np.testing.assert_array_equal(kept, cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
+
+
+def test_instances_are_cut_like_their_tiles(crag):
+    """A tile of 32x32 reaches beyond the image of 30x41: nothing is numbered there."""
+    prepare.main(crag_command(crag, "--tile", "32"))
+    annotation = cv2.imread(str(crag / "raw/train/Annotation/train_1.png"), cv2.IMREAD_UNCHANGED)
+    for column, start in enumerate((0, 9)):
+        path = crag / "out" / "instances" / f"train_1_0_{column}.png"
+        kept = decode_instances(path.read_bytes(), path.name)
+        np.testing.assert_array_equal(kept[:30], annotation[:, start : start + 32])
+        assert kept.shape == (32, 32)
+        assert not kept[30:].any()
+
+
 def test_folder_with_given_splits(tmp_path):
     for split, count in {"train": 3, "val": 2, "test": 1}.items():
         for number in range(count):
@@ -299,6 +324,13 @@ def test_folder_of_real_tiles(tmp_path):
             "differ in size",
         ),
         ("crag", lambda raw: (raw / "train/Images/train_1.png").write_bytes(b"x"), "unreadable file"),
+        (
+            "crag",
+            lambda raw: Image.fromarray(np.full((30, 41), 65536, np.int32)).save(
+                raw / "train/Annotation/train_1.png", format="TIFF"
+            ),
+            "objects not numbered",
+        ),
         (
             "crag",
             lambda raw: [path.unlink() for path in raw.rglob("train_1*.png")],
