@@ -6,16 +6,18 @@ and its optimiser state are on every device. The frozen encoders are too, unless
 device: then each large kernel is split over ``model``.
 """
 
+import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
+from jax._src.distributed import global_state
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from sampath_jax.errors import InputError
+from sampath_jax.errors import InputError, StoppedElsewhere
 
 Tree = TypeVar("Tree")
 
@@ -25,6 +27,9 @@ AXES = ("data", "model")
 SMALLEST_SPLIT = 2**14
 #: Set all three to start processes by hand: address as HOST:PORT, how many, and which one this is.
 BY_HAND = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+#: How long processes wait for one that checks files: a day, as no number of tiles takes longer. The death of a
+#: process is noticed within minutes all the same.
+PATIENCE_MS = 24 * 60 * 60 * 1000
 
 
 def start(distributed: bool = False) -> str | None:
@@ -42,6 +47,8 @@ def start(distributed: bool = False) -> str | None:
     found = launcher(os.environ)
     if found is None and not distributed:
         return None
+    # JAX would take SIGTERM for itself; `training.interrupt` handles it, and before training it shall end us.
+    jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(**(_by_hand(os.environ) if found == "environment" else {}))
     except (ValueError, RuntimeError) as error:
@@ -92,6 +99,41 @@ def _by_hand(environment: Mapping[str, str]) -> dict[str, Any]:
         # Otherwise JAX looks at the machine's other launchers and mixes their answers with these.
         "cluster_detection_method": "deactivate",
     }
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that writes files and prints."""
+    return jax.process_index() == 0
+
+
+@contextlib.contextmanager
+def all_or_none(what: str) -> Iterator[None]:
+    """Work that some or all processes do; they go on when all are done, and only if none was refused.
+
+    A collective computation gives up when a process is half a minute late; this waits as long as the work
+    takes. A run of one process does just the work.
+
+    Args:
+        what: the name of the work, once in a run.
+
+    Raises:
+        StoppedElsewhere: another process did not finish its part; it has said why.
+    """
+    if jax.process_count() == 1:
+        yield
+        return
+    client = global_state.client  # JAX gives its users no public name for it
+    assert client is not None
+    failed = f"{what}/failed/"
+    try:
+        yield
+    except BaseException:
+        client.key_value_set(f"{failed}{jax.process_index()}", "")
+        client.wait_at_barrier(what, PATIENCE_MS)
+        raise
+    client.wait_at_barrier(what, PATIENCE_MS)
+    if client.key_value_dir_get(failed):
+        raise StoppedElsewhere(f"{what}: another process has stopped and says why")
 
 
 def make_mesh(config: ConfigDict) -> Mesh:
@@ -153,8 +195,19 @@ class Placement:
         return jax.tree.map(_put, tree, self.frozen(tree))
 
     def put_batch(self, batch: Tree) -> Tree:
-        """The global batch, of which this process has `batch`: equal shares, in process order."""
-        return jax.tree.map(lambda rows: jax.make_array_from_process_local_data(self.by_batch, rows), batch)
+        """The global batch, of which this process has `batch`: equal shares, in process order.
+
+        Rows of zeros make up for what its devices do not divide: they are not ``valid`` and count nowhere, so
+        results do not depend on them. They follow the process's own rows.
+        """
+        here = sum(row[0].process_index == self.process_index for row in self.mesh.devices)
+
+        def put(rows: Any) -> jax.Array:
+            if missing := -len(rows) % here:
+                rows = np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), rows.dtype)])
+            return jax.make_array_from_process_local_data(self.by_batch, rows)
+
+        return jax.tree.map(put, batch)
 
     def own(self) -> "Placement":
         """The part of the mesh that is this process's: what runs there waits for no other process."""
@@ -174,20 +227,6 @@ class Placement:
             return jax.make_array_from_single_device_arrays(array.shape, sharding, parts)
 
         return jax.tree.map(adopted, tree)
-
-    def check_batch_size(self, batch_size: int, key: str) -> None:
-        """Refuses batches that do not split evenly.
-
-        Raises:
-            InputError: naming the config's `key` and the nearest sizes that do.
-        """
-        data = self.mesh.shape[AXES[0]]
-        if rest := batch_size % data:
-            lower = f"{batch_size - rest} or " if batch_size > data else ""
-            raise InputError(
-                f"config.{key} is {batch_size}, which does not split over {data} devices: "
-                f"choose {lower}{batch_size - rest + data}, or set config.mesh.data"
-            )
 
     def compile_step(self, step: Callable[..., Any], frozen: Any) -> Callable[..., Any]:
         """Compiles `step(state, frozen, batch) -> (state, metrics)`; the state is donated."""

@@ -6,3 +6,7 @@ class InputError(Exception):
 
     Commands print the message alone, without a traceback, and exit with status 2 (`sampath_jax.cli.run`).
     """
+
+
+class StoppedElsewhere(InputError):
+    """Another process of the run has met bad input and says so: this one ends silently, with that status."""

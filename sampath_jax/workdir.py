@@ -38,6 +38,7 @@ FORMAT = 1
 MAY_DIFFER = (
     "name",
     "data.root",
+    "data.csv",
     "data.workers",
     "data.cache_memory_gb",
     "data.cache_disk_gb",
@@ -49,8 +50,10 @@ MAY_DIFFER = (
     "checkpoint.",
     "log.",
 )
+#: What a start leaves before anything is learnt: a folder with no more than this takes another config.
+LEFT_BY_A_START = {"config.json", "run.json", "metrics.jsonl", "checkpoints", "tensorboard", "cache"}
 #: What may also change when a trained model is used: other tiles than those of its data set.
-MAY_DIFFER_IN_USE = (*MAY_DIFFER, "data.layout", "data.csv", "data.val_fold")
+MAY_DIFFER_IN_USE = (*MAY_DIFFER, "data.layout", "data.val_fold")
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,9 @@ class WorkDir:
     def create(cls, path: Path, config: ConfigDict) -> "WorkDir":
         """Starts a work directory for `config`, or opens the one that an earlier run of it left.
 
+        A run that ended before its first checkpoint, because a weight file or memory was missing, has learnt
+        nothing: its folder takes the corrected config.
+
         Raises:
             InputError: the folder belongs to another config (the message shows the difference), holds other
                 files, or cannot be written.
@@ -111,7 +117,8 @@ class WorkDir:
         path = Path(path)
         file = path / "config.json"
         if file.is_file():
-            _refuse_changes(path, _read_config(file), config)
+            if _holds_results(path):
+                _refuse_changes(path, _read_config(file), config)
         elif path.is_dir() and any(not p.name.startswith(".") for p in path.iterdir()):
             raise InputError(f"{path} holds files but no config.json: name a new or empty folder")
         content = {
@@ -126,12 +133,15 @@ class WorkDir:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Holds the folder for this process; the lock goes with the process, however it ends.
+        """Holds the folder, made if need be, for this process; the lock goes with it, however it ends.
 
         Raises:
-            InputError: another process is training in this folder.
+            InputError: another process is training in this folder, or it cannot be written.
         """
-        with explain_os_errors(self.path), open(self.path / ".lock", "a+") as file:
+        with explain_os_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = open(self.path / ".lock", "a+")  # noqa: SIM115 (closed below)
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -141,9 +151,10 @@ class WorkDir:
                     f"{self.path} is in use by another training run (process {holder}): wait for it, "
                     "stop it, or name another folder"
                 ) from None
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+            with explain_os_errors(self.path):
+                file.truncate(0)
+                file.write(str(os.getpid()))
+                file.flush()
             yield
 
     def append_metrics(self, record: dict[str, Any]) -> None:
@@ -258,6 +269,13 @@ def _read_config(file: Path) -> ConfigDict:
         return from_json(json.dumps(content["config"]))
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise InputError(f"{file} is damaged ({error}): it is not a config that training wrote") from error
+
+
+def _holds_results(path: Path) -> bool:
+    """Whether there is more than a start leaves: a checkpoint, the results of another command."""
+    visible = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
+    steps = (entry.name.isdigit() for entry in path.glob("checkpoints/*"))
+    return bool(visible - LEFT_BY_A_START) or any(steps)
 
 
 def _refuse_changes(path: Path, old: ConfigDict, new: ConfigDict) -> None:

@@ -34,7 +34,6 @@ def train(data: int, model: int, cached: int = 0) -> dict[str, object]:
     config.data.cache_features = bool(cached)
     config.mesh.data, config.mesh.model = data, model
     placement = distributed.Placement(distributed.make_mesh(config.mesh))
-    placement.check_batch_size(tiny.BATCH, "optim.batch_size")
     tx = make_optimiser(config.optim, STEPS)
     state, frozen = placement.put(TrainState.create(head, tx)), placement.put_frozen(frozen)
     step = placement.compile_step(make_train_step(graphdef, tx, config), frozen)

@@ -1,9 +1,10 @@
 import argparse
+from pathlib import Path
 
 import pytest
 
 from sampath_jax import cli, console
-from sampath_jax.errors import InputError
+from sampath_jax.errors import InputError, StoppedElsewhere
 
 
 def parser():
@@ -41,6 +42,41 @@ def test_bad_input_is_one_message_without_a_traceback(capsys, monkeypatch):
     assert exit_.value.code == cli.BAD_INPUT
     assert "mask/a.png [x] holds value 9" in err
     assert "Traceback" not in err
+
+
+def test_ctrl_c_before_training_is_one_message(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["command"])
+
+    def main(arguments):
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as exit_:
+        cli.run(main)
+    assert exit_.value.code == 130
+    assert capsys.readouterr().err == "error: stopped by Ctrl-C\n"
+
+
+def test_a_process_that_another_stopped_says_nothing(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["command"])
+
+    def main(arguments):
+        raise StoppedElsewhere("checking the data set")
+
+    with pytest.raises(SystemExit) as exit_:
+        cli.run(main)
+    assert exit_.value.code == cli.BAD_INPUT
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_work_directory_is_named_after_the_config():
+    made = argparse.ArgumentParser()
+    cli.add_config(made)
+    cli.add_workdir(made, "where everything goes")
+    assert "default: runs/<config.name>" in made.format_help()
+    command = ["--config", "configs/crag.py"]
+    assert cli.workdir(*cli.parse(made, command)) == Path("runs/crag")
+    assert cli.workdir(*cli.parse(made, [*command, "--config.name=mine"])) == Path("runs/mine")
+    assert cli.workdir(*cli.parse(made, [*command, "--workdir=x"])) == Path("x")
 
 
 def test_status_of_the_command_is_the_exit_status(monkeypatch):

@@ -48,7 +48,7 @@ def runs():
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     count = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
     processes = [
-        worker([[1, 1], [2, 1], [8, 1], [4, 2]], devices=8),
+        worker([[1, 1], [2, 1], [3, 1], [8, 1], [4, 2]], devices=8),
         *(worker([[2, 1], [2, 1, 1]], devices=1, JAX_PROCESS_ID=str(index), **count) for index in range(2)),
     ]
     try:
@@ -58,7 +58,7 @@ def runs():
             process.kill()
 
 
-@pytest.mark.parametrize("mesh", [(2, 1), (8, 1), (4, 2)])
+@pytest.mark.parametrize("mesh", [(2, 1), (3, 1), (8, 1), (4, 2)])  # batches of eight
 def test_the_loss_does_not_depend_on_the_devices(runs, mesh):
     alone, many = runs[0][1, 1], runs[0][mesh]
     np.testing.assert_allclose(many["losses"], alone["losses"], rtol=1e-5)
@@ -126,13 +126,12 @@ def test_a_mesh_bigger_than_the_devices_is_refused(data, model):
         make_mesh(mesh_config(data, model))
 
 
-def test_a_batch_that_does_not_split_is_refused():
+def test_a_batch_that_does_not_split_gets_empty_rows():
     placement = Placement(make_mesh(mesh_config()))
-    placement.check_batch_size(6, "optim.batch_size")
-    with pytest.raises(InputError, match=r"config\.optim\.batch_size is 7.*2 devices.*choose 6 or 8"):
-        placement.check_batch_size(7, "optim.batch_size")
-    with pytest.raises(InputError, match="choose 2, or"):
-        placement.check_batch_size(1, "eval.batch_size")
+    batch = placement.put_batch({"valid": np.ones(3, bool), "image": np.ones((3, 2), np.uint8)})
+    assert np.asarray(batch["valid"]).tolist() == [True, True, True, False]
+    np.testing.assert_array_equal(batch["image"], [[1, 1]] * 3 + [[0, 0]])
+    assert batch["image"].sharding == placement.by_batch
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def test_create_then_open_gives_the_config_back(tmp_path):
 
 
 def test_a_changed_config_is_refused_with_the_difference(tmp_path):
-    WorkDir.create(tmp_path, config())
+    learnt_something(tmp_path)
     with pytest.raises(InputError) as error:
         WorkDir.create(tmp_path, config("--config.loss.alpha=0.5", "--config.seed=7"))
     assert "config.loss.alpha: was 0.25, now 0.5" in str(error.value)
@@ -31,12 +31,31 @@ def test_a_changed_config_is_refused_with_the_difference(tmp_path):
     assert WorkDir.open(tmp_path).config.seed == 0
 
 
+def learnt_something(path):
+    WorkDir.create(path, config())
+    (path / "checkpoints" / "4").mkdir(parents=True)
+
+
+def test_a_run_that_has_learnt_nothing_yet_takes_the_corrected_config(tmp_path):
+    WorkDir.create(tmp_path, config())
+    (tmp_path / "checkpoints" / "4.orbax-checkpoint-tmp").mkdir(parents=True)  # killed while saving
+    (tmp_path / "run.json").write_text("{}")
+    WorkDir.create(tmp_path, config("--config.optim.batch_size=2"))
+    assert WorkDir.open(tmp_path).config.optim.batch_size == 2
+    (tmp_path / "evaluation").mkdir()  # a baseline's
+    with pytest.raises(InputError, match=r"optim\.batch_size: was 2, now 4"):
+        WorkDir.create(tmp_path, config())
+
+
 @pytest.mark.parametrize(
     "override",
-    ["data.root=/else", "log.every_steps=1", "mesh.model=2", "data.workers=0", "weights.sam=/else", "name=b"],
+    [
+        *("data.root=/else", "data.csv=folds.csv", "log.every_steps=1", "mesh.model=2", "data.workers=0"),
+        *("weights.sam=/else", "name=b"),
+    ],
 )
 def test_paths_logging_and_devices_may_change(tmp_path, override):
-    WorkDir.create(tmp_path, config())
+    learnt_something(tmp_path)
     WorkDir.create(tmp_path, config(f"--config.{override}"))
     key, value = override.split("=")
     section, _, leaf = key.rpartition(".")
@@ -91,6 +110,11 @@ def test_one_writer_at_a_time(tmp_path):
     with workdir.lock():
         assert f"process {os.getpid()}" in other()
     assert other() == "locked"
+
+
+def test_the_lock_takes_no_blame_for_errors_under_it(tmp_path):
+    with pytest.raises(PermissionError, match="weights"), WorkDir(tmp_path / "run", config()).lock():
+        raise PermissionError(errno.EACCES, "weights")
 
 
 def record(step, dice):

@@ -57,15 +57,11 @@ class Evaluator:
         placement: the mesh; heads and frozen arrays given to the methods are put on it by the caller
             (`Placement.put`, `Placement.put_frozen`).
         ensemble: the heads given have a leading axis in every array, and their probabilities are averaged.
-
-    Raises:
-        InputError: `config.eval.batch_size` does not split over the mesh.
     """
 
     def __init__(
         self, graphdef: nnx.GraphDef, config: ConfigDict, placement: Placement, *, ensemble: bool = False
     ):
-        placement.check_batch_size(config.eval.batch_size, "eval.batch_size")
         self._placement = placement
         canvas, num_classes = tuple(config.data.canvas), len(config.data.classes)
 

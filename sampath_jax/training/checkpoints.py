@@ -126,6 +126,17 @@ class Checkpoints:
         """
         try:
             self._manager.wait_until_finished()
+        except Exception as error:
+            raise self._cannot_save(error) from error
+        self.check()
+
+    def check(self) -> None:
+        """Looks whether a save in the background has failed, without waiting for one that is under way.
+
+        Raises:
+            InputError: it could not be written.
+        """
+        try:
             self._manager.check_for_errors()
         except Exception as error:
             raise self._cannot_save(error) from error

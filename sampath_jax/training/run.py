@@ -12,11 +12,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
 from sampath_jax import console
 from sampath_jax.data.pipeline import Batch, BatchIterator
-from sampath_jax.distributed import Placement
+from sampath_jax.distributed import Placement, all_or_none
 from sampath_jax.errors import InputError
 from sampath_jax.freed_memory import return_freed_memory
 from sampath_jax.training.head_record import HeadRecord
@@ -79,10 +78,9 @@ class Run:
         """Goes to the last step that every head has a checkpoint of, if there is one."""
         lasts = [record.checkpoints.last for record in self._records]
         last = None if None in lasts else min(step for step in lasts if step is not None)
-        for record in self._records:
-            record.rewind(last)
-        if self._placement.process_count > 1:
-            multihost_utils.sync_global_devices("metrics are rewound")
+        with all_or_none("rewinding the metrics"):
+            for record in self._records:
+                record.rewind(last)
         for record in self._records:
             record.checkpoints.rewind(last, record.workdir.scores())
         if last is None:
@@ -105,9 +103,9 @@ class Run:
         started = time.perf_counter()
         batch = next(self._batches)
         waited = time.perf_counter() - started
+        placed = self._put(batch)
         # Nothing but the batch may cross between host and devices: a hidden copy would wait for the step.
         with jax.transfer_guard("disallow"):
-            placed = self._put(batch)
             self._state, metrics = self._train_step(self._state, self._frozen, placed)
         if self.step == self._first:
             return_freed_memory()  # of reading the weights and compiling
@@ -120,8 +118,10 @@ class Run:
         """Waits for the steps under way, checks and shows their losses; in a sweep, the mean over heads.
 
         Raises:
-            InputError: a loss or gradient is NaN or infinite.
+            InputError: a loss or gradient is NaN or infinite, or a save in the background has failed.
         """
+        for record in self._records:
+            record.checkpoints.check()
         try:
             values = self._watch.take()
         except NotFinite as error:

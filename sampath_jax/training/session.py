@@ -1,6 +1,7 @@
 """What a training run and a sweep share: checked data, a model on the mesh, batches, the loop and its end."""
 
 import contextlib
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from sampath_jax import console
 from sampath_jax.data.checks import check_dataset, print_report
 from sampath_jax.data.feature_cache import Room
 from sampath_jax.data.pipeline import BatchIterator, training_batches
-from sampath_jax.distributed import Placement, make_mesh
+from sampath_jax.distributed import Placement, all_or_none, make_mesh
 from sampath_jax.models.freezing import split_head
 from sampath_jax.training import overview
 from sampath_jax.training.interrupt import Interrupt
@@ -75,25 +76,20 @@ def open_session(config: ConfigDict, path: Path, *, all_folds: bool = False) -> 
         InputError: bad data, weights, devices or work directory.
     """
     placement = Placement(make_mesh(config.mesh))
-    placement.check_batch_size(config.optim.batch_size, "optim.batch_size")
+    workdir = WorkDir(Path(path), config)
     with contextlib.ExitStack() as stack:
-        if placement.process_index == 0:
-            report = check_dataset(config, placement.mesh.shape["data"])
-            stack.enter_context(WorkDir.create(path, config).lock())
-            record_start(Path(path), report, placement)
-            overview.print_devices(placement)
-            print_report(report, tuple(config.data.canvas))
-        if placement.process_count > 1:
-            multihost_utils.sync_global_devices("the work directory is ready")
-        workdir = WorkDir(Path(path), config)
-        graphdef, head, frozen = split_head(build_model(config, base=workdir.path))
-        batches = training_batches(
-            config,
-            process_index=placement.process_index,
-            process_count=placement.process_count,
-            all_folds=all_folds,
-        )
-        stack.callback(batches.close)
+        with all_or_none("checking the data set"):
+            if placement.process_index == 0:
+                stack.enter_context(_begin(workdir, placement))
+        with all_or_none("loading the model"):
+            graphdef, head, frozen = split_head(build_model(config, base=workdir.path))
+            batches = training_batches(
+                config,
+                process_index=placement.process_index,
+                process_count=placement.process_count,
+                all_folds=all_folds,
+            )
+            stack.callback(batches.close)
         plan = Plan.from_config(config, len(batches.source))
         if placement.process_index == 0:
             overview.print_parameters(head, frozen)
@@ -106,11 +102,26 @@ def open_session(config: ConfigDict, path: Path, *, all_folds: bool = False) -> 
         yield Session(workdir, placement, graphdef, head, placed, fingerprint, batches, plan, room)
 
 
+@contextlib.contextmanager
+def _begin(workdir: WorkDir, placement: Placement) -> Iterator[None]:
+    """What one process does for all: checks the data, takes the folder, prints what is known by then."""
+    config = workdir.config
+    report = check_dataset(config, placement.mesh.shape["data"])
+    with workdir.lock():
+        WorkDir.create(workdir.path, config)
+        record_start(workdir.path, report, placement)
+        overview.print_devices(placement)
+        print_report(report, tuple(config.data.canvas))
+        yield
+
+
 def finish(run: Run, plan: Plan, placement: Placement) -> Interrupt:
     """Takes the run to its end, or to a signal, which is returned; all saves are then complete."""
     with Interrupt() as stop, run.progress:
         loop(run, plan, stop)
         run.wait()
+    if run.step == plan.total and run.evaluated:
+        stop.signal = None  # it came when there was nothing left to stop
     if stop.signal is not None and placement.process_index == 0:
         console.warning(f"stopped by {stop.signal.name} after step {run.step:,}; the same command resumes")
     return stop
@@ -126,7 +137,7 @@ def loop(run: Run, plan: Plan, stop: Interrupt) -> None:
     while run.step < plan.total and not stopping:
         run.advance()
         logs, evaluates, saves = plan.logs(run.step), plan.evaluates(run.step), plan.saves(run.step)
-        stopping = stop.requested if alone else logs and _any_process(stop.requested)
+        stopping = stop.requested if alone else logs and _requested_anywhere(stop)
         if logs or evaluates or saves or stopping:
             run.read_losses()
         best = evaluates and not stopping and run.evaluate(stop if alone else None)
@@ -135,5 +146,8 @@ def loop(run: Run, plan: Plan, stop: Interrupt) -> None:
             run.save()
 
 
-def _any_process(flag: bool) -> bool:
-    return bool(multihost_utils.process_allgather(np.array(flag)).any())
+def _requested_anywhere(stop: Interrupt) -> bool:
+    """Whether a signal has reached any process; all take it for theirs, and so end with the same status."""
+    if number := int(multihost_utils.process_allgather(np.array(stop.signal or 0)).max()):
+        stop.signal = signal.Signals(number)
+    return stop.requested
