@@ -1,6 +1,6 @@
 """BCSS, five tissue classes at 40x (SAM-Path, section 3; hyper-parameters of the released code).
 
-    python -m sampath_jax.train --config configs/bcss.py --workdir runs/bcss
+    python -m sampath_jax.train --config configs/bcss.py
 
 The data set is the published one: 1024x1024 tiles, masks grouped into five values, `cv.csv` with 1720
 training, 431 validation (fold 0) and 978 test tiles. The paper reports test Dice 0.7949 and IoU 0.6596.
@@ -9,7 +9,7 @@ For less memory halve `optim.batch_size` and double `optim.accumulate`.
 
 from ml_collections import ConfigDict
 
-from configs import labels
+from configs import labels, released
 from sampath_jax.config import base_config
 
 
@@ -17,6 +17,7 @@ def get_config() -> ConfigDict:
     """SAM-Path on BCSS as published."""
     c = base_config()
     c.name = "bcss"
+    released.share(c)
 
     c.data.root = "data/bcss"
     c.data.layout = "published"
@@ -25,22 +26,13 @@ def get_config() -> ConfigDict:
     c.data.classes, c.data.ignored = labels.BCSS_PUBLISHED  # section 3.1: four major classes and "others"
     c.data.mpp = 0.25  # 40x, section 3.1
 
-    c.model.encoders = ("sam", "hipt")  # section 2: SAM ViT-B and HIPT's 256-pixel ViT-S, both frozen
-    c.model.sam, c.model.hipt = "vit_b", "vit_s"
-    c.model.input_size = (1024, 1024)  # SAM's own
-    c.weights.sam, c.weights.hipt = "weights/sam_vit_b", "weights/hipt_vit_s"
-
     c.loss.alpha = 0.25  # figure 4, left: the best for BCSS
     c.loss.beta = 0.0625  # figure 4, right: the best for BCSS
-    c.loss.unlabelled = "published"  # so that loss curves compare with the released code's
 
-    # Released configuration: AdamW, 72 optimiser steps per epoch, drops at steps 1800 and 2088, 32 epochs.
-    c.optim.learning_rate = 1e-4
-    c.optim.weight_decay = 1e-2
+    # Released configuration: 72 optimiser steps per epoch and of warm-up, drops at steps 1800 and 2088.
     c.optim.batch_size = 12
     c.optim.accumulate = 2
     c.optim.epochs = 32.0
     c.optim.warmup_epochs = 1.0
     c.optim.drop_epochs = (25.0, 29.0)
-    c.optim.drop_factor = 0.1
     return c

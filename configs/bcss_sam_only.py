@@ -1,6 +1,6 @@
 """BCSS without the pathology encoder: the paper's "Fine-tuned SAM (w.o. F_p)", table 1.
 
-python -m sampath_jax.train --config configs/bcss_sam_only.py --workdir runs/bcss_sam_only
+python -m sampath_jax.train --config configs/bcss_sam_only.py
 """
 
 from ml_collections import ConfigDict

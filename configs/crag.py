@@ -1,6 +1,6 @@
 """CRAG, glands of colon cancer at 20x (SAM-Path, section 3; hyper-parameters of the released code).
 
-    python -m sampath_jax.train --config configs/crag.py --workdir runs/crag
+    python -m sampath_jax.train --config configs/crag.py
 
 The data set is the published one with gland instances merged: 173 training images of about 1536x1536 in five
 folds (138 train, fold 0's 35 validate), 40 test images. The paper reports a test Dice of 0.8841; its "IOU" of
@@ -9,7 +9,7 @@ folds (138 train, fold 0's 35 validate), 40 test images. The paper reports a tes
 
 from ml_collections import ConfigDict
 
-from configs import labels
+from configs import labels, released
 from sampath_jax.config import base_config
 
 
@@ -17,6 +17,7 @@ def get_config() -> ConfigDict:
     """SAM-Path on CRAG as published."""
     c = base_config()
     c.name = "crag"
+    released.share(c)
 
     c.data.root = "data/crag"
     c.data.layout = "published"
@@ -25,25 +26,15 @@ def get_config() -> ConfigDict:
     c.data.classes, c.data.ignored = labels.CRAG  # section 3.1: instances merged into one class
     c.data.mpp = 0.5  # 20x, section 3.1
 
-    c.model.encoders = ("sam", "hipt")  # section 2
-    c.model.sam, c.model.hipt = "vit_b", "vit_s"
-    c.model.input_size = (1024, 1024)  # SAM's own: the canvas is resized, bilinear without antialiasing
-    c.weights.sam, c.weights.hipt = "weights/sam_vit_b", "weights/hipt_vit_s"
-
     c.loss.alpha = 0.125  # figure 4, left: the best for CRAG
     c.loss.beta = 0.0  # figure 4, right: the best for CRAG; the IoU head is not trained
-    c.loss.unlabelled = "published"  # so that loss curves compare with the released code's
 
-    # Released configuration: AdamW, 23 steps per epoch, warm-up of 46 steps, drops at steps 1150 and 1265.
-    c.optim.learning_rate = 1e-4
-    c.optim.weight_decay = 1e-2
+    # Released configuration: 60 epochs of 23 steps, warm-up of 46 steps, drops at steps 1150 and 1265.
     c.optim.batch_size = 6
     c.optim.accumulate = 1
-    # our choice, five epochs beyond the last drop: no published source states the total
     c.optim.epochs = 60.0
     c.optim.warmup_epochs = 2.0
     c.optim.drop_epochs = (50.0, 55.0)
-    c.optim.drop_factor = 0.1
 
     c.eval.published_ignored_class = 1  # the published metrics drop background pixels
     return c

@@ -1,6 +1,6 @@
 """CRAG without SAM's image encoder: the paper's "SAM-Path w.o. F_s", table 1.
 
-python -m sampath_jax.train --config configs/crag_hipt_only.py --workdir runs/crag_hipt_only
+python -m sampath_jax.train --config configs/crag_hipt_only.py
 """
 
 from ml_collections import ConfigDict

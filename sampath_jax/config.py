@@ -115,13 +115,18 @@ def base_config() -> ConfigDict:  # noqa: PLR0915 (one statement per key)
     return c
 
 
-#: What a value may be: key -> (test, what is allowed). Types are held by `ConfigDict` itself.
+#: What a value of the right type may be: key -> (test, what is allowed).
 RULES: dict[str, tuple[Any, str]] = {
+    "name": (lambda v: v.strip(". ") and "/" not in v, "a name that a folder can have"),
     "seed": (lambda v: v >= 0, "0 or more"),
     "data.layout": (lambda v: v in ("published", "plain", "prepared"), "published, plain or prepared"),
     "data.canvas": (
         lambda v: len(v) == 2 and all(isinstance(side, int) and side >= 16 for side in v),
         "(height, width), each at least 16",
+    ),
+    "data.ignored": (
+        lambda v: all(type(value) is int and 0 <= value <= 255 for value in v),
+        "raw mask values, whole numbers from 0 to 255",
     ),
     "data.seed": (lambda v: v >= -1, "0 or more, or -1 for config.seed"),
     "data.workers": (lambda v: v >= 0, "0 or more"),
@@ -149,7 +154,7 @@ RULES: dict[str, tuple[Any, str]] = {
     "model.sam": (lambda v: v in ("vit_b", "vit_l", "vit_h", "tiny"), "vit_b, vit_l, vit_h or tiny"),
     "model.hipt": (lambda v: v in ("vit_s", "tiny"), "vit_s or tiny"),
     "model.input_size": (
-        lambda v: len(v) == 2 and all(side >= 16 and side % 16 == 0 for side in v),
+        lambda v: len(v) == 2 and all(isinstance(side, int) and side >= 16 and side % 16 == 0 for side in v),
         "(height, width), multiples of 16",
     ),
     "model.attention": (
@@ -263,18 +268,42 @@ def _like(old: Any, value: Any) -> Any:
 
 
 def validate(config: ConfigDict) -> None:
-    """Checks every key against the schema and every value against `RULES`; reports all problems at once."""
+    """Checks every key and type against the schema, every value against `RULES`, and values that must agree.
+
+    Raises:
+        InputError: with all problems at once.
+    """
     known, given = dict(flatten(base_config())), dict(flatten(config))
     problems = []
     for key in given.keys() - known.keys():
         near = difflib.get_close_matches(key, known, 1, 0.0)[0]
         problems.append(f"there is no config.{key}; the nearest known key is config.{near}")
     problems += [f"config.{key} is missing" for key in known.keys() - given.keys()]
-    for key, (allowed, text) in RULES.items():
-        if key in given and not _holds(allowed, given[key]):
-            problems.append(f"config.{key} is {given[key]!r}, but must be {text}")
+    for key in sorted(known.keys() & given.keys()):
+        value, kind = given[key], type(known[key])
+        allowed, text = RULES.get(key, (lambda v: True, ""))
+        if type(value) is not kind:
+            problems.append(f"config.{key} is {value!r}, but must be a {kind.__name__}")
+        elif not _holds(allowed, value):
+            problems.append(f"config.{key} is {value!r}, but must be {text}")
+    problems = problems or list(_disagreements(config))
     if problems:
         raise InputError("the config cannot be used:\n  " + "\n  ".join(sorted(problems)))
+
+
+def _disagreements(config: ConfigDict) -> Iterator[str]:
+    """Problems with values that are possible one by one."""
+    optim, classes = config.optim, len(config.data.classes)
+    if optim.warmup_epochs >= optim.epochs:
+        yield (
+            f"config.optim.warmup_epochs is {optim.warmup_epochs:g}, but must be less than "
+            f"config.optim.epochs, {optim.epochs:g}"
+        )
+    if classes and config.eval.published_ignored_class > classes:
+        yield (
+            f"config.eval.published_ignored_class is {config.eval.published_ignored_class}, but "
+            f"config.data.classes has labels 1 to {classes}"
+        )
 
 
 def _holds(allowed: Callable[[Any], bool], value: Any) -> bool:

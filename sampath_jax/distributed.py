@@ -27,8 +27,8 @@ AXES = ("data", "model")
 SMALLEST_SPLIT = 2**14
 #: Set all three to start processes by hand: address as HOST:PORT, how many, and which one this is.
 BY_HAND = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
-#: How long processes wait for one that checks files: a day, as no number of tiles takes longer. The death of a
-#: process is noticed within minutes all the same.
+#: How long processes wait for one that checks files: a day, as no number of tiles takes longer. That a
+#: process has died is noticed within minutes.
 PATIENCE_MS = 24 * 60 * 60 * 1000
 
 

@@ -43,6 +43,12 @@ def test_overrides_keep_types():
         ("--config.data.canvas=('a','b')", "each at least 16"),
         ("--config.loss.beta=1e999", "0 or more"),
         ("--config.loss.alpha", "--config.loss.alpha=VALUE"),
+        ("--config.model.input_size=(1024.0,1024)", "multiples of 16"),
+        ("--config.data.ignored=a", "whole numbers from 0 to 255"),
+        ("--config.data.ignored=256", "whole numbers from 0 to 255"),
+        ("--config.name=a/b", "a name that a folder can have"),
+        ("--config.optim.epochs=1", "config.optim.warmup_epochs is 1, but must be less than"),
+        ("--config.eval.published_ignored_class=6", "has labels 1 to 5"),
     ],
 )
 def test_wrong_overrides_are_refused(override, message):
@@ -58,6 +64,23 @@ def test_all_problems_at_once():
         validate(config)
     assert "config.optim.epochs is -1.0" in str(error.value)
     assert "config.loss.beta is -2.0" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "kind"),
+    [
+        ("optim.batch_size", True, "int"),
+        ("data.val_fold", None, "int"),
+        ("data.root", None, "str"),
+        ("model.train_neck", None, "bool"),
+    ],
+)
+def test_a_file_cannot_change_the_type_of_a_value(key, value, kind):
+    config = base_config()
+    section, _, leaf = key.partition(".")
+    config[section][leaf] = value  # `ConfigDict` lets these pass
+    with pytest.raises(InputError, match=rf"config\.{key} is {value}, but must be a {kind}"):
+        validate(config)
 
 
 def test_defaults_obey_the_rules_and_rules_name_real_keys():

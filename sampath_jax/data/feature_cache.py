@@ -5,9 +5,11 @@ every epoch, where replacing the least recently used would miss every time, and 
 random, where all are as likely to come again.
 """
 
+import contextlib
 import hashlib
 import os
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,8 @@ from sampath_jax import console
 GB = 10**9
 #: Bytes that `np.save` writes before the numbers.
 FILE_HEADER = 128
+#: Seconds after which a file that is still being written belongs to a run that was killed.
+STALE_SECONDS = 3600
 
 
 class Room:
@@ -36,7 +40,7 @@ class Room:
 
     @classmethod
     def open(cls, folder: Path, memory_gb: float, disk_gb: float, processes: int = 1) -> "Room":
-        """What is left of the given bounds.
+        """What is left of the given bounds. Removes what killed runs left half written.
 
         Args:
             folder: for the part on disk.
@@ -44,6 +48,10 @@ class Room:
             disk_gb: how much the whole folder may hold.
             processes: that fill the folder at the same time, each an equal part of what is left.
         """
+        for path in Path(folder).glob("*/*.tmp"):
+            with contextlib.suppress(FileNotFoundError):  # complete by now, or removed by another process
+                if time.time() - path.stat().st_mtime > STALE_SECONDS:
+                    path.unlink()
         used = sum(path.stat().st_size for path in Path(folder).glob("*/*.npy"))
         return cls(folder, int(memory_gb * GB), max(0, int(disk_gb * GB) - used) // processes)
 

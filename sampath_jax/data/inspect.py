@@ -5,7 +5,6 @@ Slower than the pipeline on purpose: Pillow notices a truncated file, where Open
 
 import io
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int, UInt, UInt8
@@ -46,12 +45,10 @@ def inspect_tile(source: TileSource, i: int) -> TileFacts:
     except InputError as error:
         problems.add("unreadable file", str(error), REPLACE)
         return TileFacts(np.zeros(256, np.int64), (0, 0), problems)
-    same_file = tile.image == tile.mask  # a prepared data set: name the tile instead
-    image_name, mask_name = (tile.id, tile.id) if same_file else (_short(tile.image), _short(tile.mask))
-    size = inspect_image(image_bytes, image_name, problems)
-    mask = inspect_mask(mask_bytes, mask_name, problems)
+    size = inspect_image(image_bytes, tile.image_name, problems)
+    mask = inspect_mask(mask_bytes, tile.mask_name, problems)
     if size and mask is not None and size != mask.shape:
-        where = f"{image_name}: image {size[1]}x{size[0]}, mask {mask.shape[1]}x{mask.shape[0]}"
+        where = f"{tile.image_name}: image {size[1]}x{size[0]}, mask {mask.shape[1]}x{mask.shape[0]}"
         problems.add("image and mask differ in size", where, "export both at the same size")
     counts = np.zeros(256, np.int64) if mask is None else np.bincount(mask.ravel(), minlength=256)
     return TileFacts(counts, size or (0, 0), problems)
@@ -92,7 +89,7 @@ def inspect_mask(
 
 
 def inspect_instances(data: bytes, name: str, problems: Problems) -> UInt[np.ndarray, "H W"] | None:
-    """The numbers of a mask's objects, 0 = none, in 8 bits if they fit, else 16; None if it cannot be used."""
+    """The numbers of a mask's objects, 0 = none, in 8 bits if they fit, else 16; None if unusable."""
     mask = _load_mask(data, name, problems)
     if mask is None:
         return None
@@ -147,8 +144,3 @@ def _load(data: bytes, name: str, problems: Problems) -> Image.Image | None:
         problems.add(what, name, REPLACE)
         return None
     return image
-
-
-def _short(path: Path) -> str:
-    """A path that fits in a table: the file and the folder it is in."""
-    return f"{path.parent.name}/{path.name}"

@@ -9,6 +9,7 @@ run may go on with others.
 
 import os
 import shutil
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +125,7 @@ class LoadBatch:
                 image[row], mask = to_canvas(tile["image"], tile["mask"], self.canvas)
             else:
                 mask = mask_to_canvas(self.source.mask(i), self.canvas)
-            label[row] = self.labels.to_labels(mask, str(self.source.tiles[i].mask))
+            label[row] = self.labels.to_labels(mask, self.source.tiles[i].mask_name)
         epoch = np.full(len(rows.index), rows.epoch, np.int32)
         return {"image": image, "label": label, "valid": rows.valid, "index": rows.index, "epoch": epoch}
 
@@ -213,8 +214,9 @@ def _check_shared_memory(needed: int) -> None:
 
 
 def _start_worker(index: int, count: int) -> None:
-    """One decoding thread per worker: the workers are the parallelism."""
+    """One decoding thread per worker: the workers are the parallelism. Ctrl-C is for the main process."""
     cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def training_batches(

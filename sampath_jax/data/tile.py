@@ -23,6 +23,16 @@ class Tile:
     slide: str  # tiles of one slide look alike and must not be split
     fold: int  # -1 for test
 
+    @property
+    def image_name(self) -> str:
+        """What messages call the image: its folder and file, or the tile's id where records have no names."""
+        return self.id if self.image == self.mask else f"{self.image.parent.name}/{self.image.name}"
+
+    @property
+    def mask_name(self) -> str:
+        """What messages call the mask, likewise."""
+        return self.id if self.image == self.mask else f"{self.mask.parent.name}/{self.mask.name}"
+
 
 def slide_of(name: str) -> str:
     """The slide that a tile comes from: the TCGA barcode in its name, else the name itself.

@@ -13,12 +13,19 @@ from sampath_jax.distributed import Placement
 from sampath_jax.training.plan import Plan
 
 
-def print_devices(placement: Placement) -> None:
-    """Devices, processes and mesh."""
+def print_devices(placement: Placement, batch_size: int) -> None:
+    """Devices, processes and mesh, and whether a batch divides among them."""
     devices = placement.mesh.devices.flatten()
     mesh = " x ".join(f"{name} {size}" for name, size in placement.mesh.shape.items())
     row = (devices[0].device_kind, len(devices), placement.process_count, mesh)
     console.table("Devices", ("kind", "devices", "processes", "mesh"), [row])
+    data = placement.mesh.shape["data"]
+    if rest := batch_size % data:
+        console.out.print(
+            f"Batches of {batch_size} tiles get {data - rest} empty rows, to split over {data} devices; the "
+            "loss does not depend on it.",
+            soft_wrap=True,
+        )
 
 
 def print_parameters(head: Any, frozen: Any) -> None:
@@ -30,7 +37,7 @@ def print_parameters(head: Any, frozen: Any) -> None:
 
 
 def print_schedule(config: ConfigDict, plan: Plan) -> None:
-    """Batches, steps, learning rate and loss."""
+    """Batches, steps, learning rate and loss; warns of settings that come to nothing."""
     optim, schedule = config.optim, plan.schedule
     rate = f"{optim.learning_rate:g}, warm-up over {schedule.warmup:,} steps"
     for drop, epoch in zip(schedule.drops, optim.drop_epochs, strict=True):
@@ -49,6 +56,21 @@ def print_schedule(config: ConfigDict, plan: Plan) -> None:
         ),
     ]
     console.table("Schedule", ("what", "value"), rows)
+    _warn_of_idle_settings(optim, plan)
+
+
+def _warn_of_idle_settings(optim: ConfigDict, plan: Plan) -> None:
+    drops = zip(optim.drop_epochs, plan.schedule.drops, strict=True)
+    if late := [f"{epoch:g}" for epoch, drop in drops if drop >= plan.schedule.total]:
+        console.warning(
+            f"training ends after {optim.epochs:g} epochs; the learning rate, which drops at epoch "
+            f"{' and '.join(late)}, does not get there. Set config.optim.drop_epochs too"
+        )
+    if optim.accumulate > plan.steps_per_epoch:
+        console.warning(
+            f"an epoch has {plan.steps_per_epoch} batches, fewer than config.optim.accumulate: each "
+            f"optimiser step sums that many gradients and still divides by {optim.accumulate}"
+        )
 
 
 def print_cache(

@@ -13,9 +13,13 @@ from typing import Any
 
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from tensorboardX import SummaryWriter
+from rich.table import Column
 
 from sampath_jax import console
+from sampath_jax.training.events import Events
+
+#: Without a terminal an evaluation says how far it is after so many seconds.
+QUIET_SECONDS = 30.0
 
 
 class Speed:
@@ -73,11 +77,11 @@ class TrainingProgress:
     ):
         self._total, self._steps_per_epoch, self._quiet = total, steps_per_epoch, quiet
         self._left = TimeLeft(total)
-        # Events after `first` that a killed run left are hidden, not shown twice.
-        self._events = (
-            None if quiet or tensorboard is None else SummaryWriter(str(tensorboard), purge_step=first)
+        self._events = None if quiet or tensorboard is None else Events(tensorboard, first)
+        self._text, self._said = "", time.perf_counter()
+        self._bar = _bar(
+            len(self._epoch(total)), len(f"{total}/{total}"), disable=quiet or not console.out.is_terminal
         )
-        self._bar = _bar(disable=quiet or not console.out.is_terminal)
         self._task = self._bar.add_task("", total=total, completed=first, epoch=self._epoch(first), text="")
 
     def __enter__(self) -> "TrainingProgress":
@@ -100,18 +104,28 @@ class TrainingProgress:
             step: the last of them.
             values: loss and its parts, grad_norm, learning_rate, tiles_per_second, waiting.
         """
-        self._record(step, "train", values)
+        if self._events is not None:
+            self._events.scalars(step, "train", values)
         left = self._left.after(step)
-        text = (
+        self._text = (
             f"loss {values['loss']:.4f}  {values['tiles_per_second']:.1f} tiles/s  "
             f"waiting {values['waiting']:.0%}" + (f"  {_clock(left)} left" if left is not None else "")
         )
-        self._bar.update(self._task, text=text)
+        self._bar.update(self._task, text=self._text)
+        self._said = time.perf_counter()
         if not self._quiet and self._bar.disable:
             epoch, rate = step / self._steps_per_epoch, values["learning_rate"]
-            console.out.print(
-                f"step {step:,}/{self._total:,}  epoch {epoch:.2f}  lr {rate:.1e}  {text}", soft_wrap=True
-            )
+            at = f"step {step:,}/{self._total:,}  epoch {epoch:.2f}  lr {rate:.1e}"
+            console.out.print(f"{at}  {self._text}", soft_wrap=True)
+
+    def validating(self, tiles: int, total: int) -> None:
+        """Shows that `tiles` of `total` validation tiles are done: the first time, encoding takes long."""
+        text = f"validating {tiles:,}/{total:,} tiles"
+        self._bar.update(self._task, text=text)
+        now = time.perf_counter()
+        if not self._quiet and self._bar.disable and now - self._said >= QUIET_SECONDS:
+            self._said = now
+            console.out.print(text)
 
     def evaluation(self, step: int, scores: Mapping[str, Any], *, best: bool, name: str = "") -> None:
         """Shows and records the validation scores: overall and per class, as in `metrics.jsonl`.
@@ -124,8 +138,11 @@ class TrainingProgress:
         """
         dice = {name: values["dice"] for name, values in scores["per_class"].items()}
         overall = {name: value for name, value in scores.items() if isinstance(value, float)}
-        self._record(step, f"{name}/val".lstrip("/"), overall)
-        self._record(step, f"{name}/val_dice".lstrip("/"), dice)
+        if self._events is not None:
+            self._events.scalars(step, f"{name}/val".lstrip("/"), overall)
+            self._events.scalars(step, f"{name}/val_dice".lstrip("/"), dice)
+        self._bar.update(self._task, text=self._text)
+        self._said = time.perf_counter()
         if not self._quiet:
             parts = [
                 f"[bold]epoch {step / self._steps_per_epoch:.4g}[/]",
@@ -137,23 +154,18 @@ class TrainingProgress:
             ]
             console.out.print("  ".join(parts), soft_wrap=True)
 
-    def _record(self, step: int, group: str, values: Mapping[str, float | None]) -> None:
-        if self._events is not None:
-            for name, value in values.items():
-                if value is not None:
-                    self._events.add_scalar(f"{group}/{name}", value, step)
-
     def _epoch(self, step: int) -> str:
         epochs = -(-self._total // self._steps_per_epoch)
         return f"epoch {min(step // self._steps_per_epoch + 1, epochs)}/{epochs}"
 
 
-def _bar(*, disable: bool) -> Progress:
+def _bar(epoch: int, steps: int, *, disable: bool) -> Progress:
+    """On a narrow terminal the bar gives way first, then the text; epoch and steps keep their widths."""
     return Progress(
-        TextColumn("{task.fields[epoch]}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[text]}"),
+        TextColumn("{task.fields[epoch]}", table_column=Column(no_wrap=True, min_width=epoch)),
+        BarColumn(bar_width=None, table_column=Column(ratio=1)),
+        MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=steps)),
+        TextColumn("{task.fields[text]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
         console=console.out,
         disable=disable,
     )

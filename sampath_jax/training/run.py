@@ -137,7 +137,7 @@ class Run:
         plan = dataclasses.replace(self._batches.plan, process_index=0, process_count=1)
         rows = plan.rows(error.step - 1)
         tiles = [self._batches.source.tiles[i] for i in rows.index[rows.valid]]
-        names = "\n  ".join(str(tile.image) for tile in tiles)
+        names = "\n  ".join(tile.image_name for tile in tiles)
         last = self._records[0].checkpoints.last
         good = (
             "there is no earlier checkpoint"

@@ -110,7 +110,7 @@ def _begin(workdir: WorkDir, placement: Placement) -> Iterator[None]:
     with workdir.lock():
         WorkDir.create(workdir.path, config)
         record_start(workdir.path, report, placement)
-        overview.print_devices(placement)
+        overview.print_devices(placement, config.optim.batch_size)
         print_report(report, tuple(config.data.canvas))
         yield
 

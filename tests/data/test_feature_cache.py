@@ -1,10 +1,12 @@
 import errno
+import os
+import time
 
 import ml_dtypes
 import numpy as np
 import pytest
 
-from sampath_jax.data.feature_cache import GB, FeatureCache, Room
+from sampath_jax.data.feature_cache import GB, STALE_SECONDS, FeatureCache, Room
 
 ARRAY = np.arange(3 * 5 * 4, dtype=np.float32).reshape(3, 5, 4)  # 240 bytes, 368 on disk
 
@@ -25,6 +27,16 @@ def test_memory_then_disk_then_nothing(tmp_path):
     assert [file.stat().st_size for file in files] == [cache.file_bytes] * 2
     for i in held:
         np.testing.assert_array_equal(cache.get(f"tile {i}"), ARRAY + i)
+
+
+def test_what_a_killed_run_left_half_written_is_removed(tmp_path):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for name, age in (("old.7.tmp", 2 * STALE_SECONDS), ("new.8.tmp", 1), ("kept.npy", 2 * STALE_SECONDS)):
+        (folder / name).write_bytes(b"x")
+        os.utime(folder / name, (time.time() - age,) * 2)
+    Room.open(tmp_path, memory_gb=0.0, disk_gb=1.0)
+    assert {path.name for path in folder.iterdir()} == {"new.8.tmp", "kept.npy"}
 
 
 def test_the_folder_has_one_bound_for_all_that_fill_it(tmp_path):
