@@ -78,14 +78,14 @@ def _paper(runs: Sequence[ComparedRun]) -> Iterable[str]:
 
 def _tiles(runs: Sequence[ComparedRun]) -> str:
     """Which runs cannot have been scored on the tiles of the paper."""
-    others = [
-        f"{run.name} on {run.evaluation.scores['tiles']:,} ({run.paper.data} has {run.paper.tiles:,})"
-        for run in runs
-        if run.paper and run.evaluation and run.evaluation.scores["tiles"] != run.paper.tiles
-    ]
-    if others:
-        return f"Not scored on the paper's test tiles: {', '.join(others)}."
-    return "As many tiles were scored as the paper's test split has."
+    others: dict[str, list[str]] = {}
+    for run in runs:
+        if run.paper and run.evaluation and (tiles := run.evaluation.scores["tiles"]) != run.paper.tiles:
+            data = f"{run.paper.data}'s {run.paper.tiles:,} test tiles"
+            others.setdefault(data, []).append(f"{run.name} ({tiles:,})")
+    if not others:
+        return "As many tiles were scored as the paper's test split has."
+    return " ".join(f"Not scored on {data}: {', '.join(names)}." for data, names in others.items())
 
 
 def _costs(runs: Sequence[ComparedRun]) -> Iterable[str]:

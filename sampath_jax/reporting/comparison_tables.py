@@ -106,7 +106,7 @@ def to_markdown(runs: Sequence[ComparedRun]) -> str:
         align = ["---:" if i in found.numeric else "---" for i in range(len(found.header))]
         lines = [found.header, align, *found.rows]
         text += [f"## {found.title}", "", *(f"| {' | '.join(map(_cell, line))} |" for line in lines), ""]
-    return "\n".join([*text, *(f"- {note}" for note in notes(runs))]) + "\n"
+    return "\n".join([*text, *(f"- {_cell(note)}" for note in notes(runs))]) + "\n"
 
 
 def _cell(text: str) -> str:

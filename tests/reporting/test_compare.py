@@ -86,7 +86,7 @@ def test_numbers_in_every_format(tmp_path):
     assert cost[1][4:] == ["2", "1.25", "4 x H100"]
     assert "pixels whose truth is background are dropped" in page.text
     assert "do not have the same classes" in page.text
-    assert "crag on 2 (CRAG has 40)" in page.text
+    assert "Not scored on CRAG's 40 test tiles: crag (2)." in page.text
     markdown = (out / "comparison.md").read_text()
     assert "| crag | this run | 0.7273 [0.545, 0.909] | 0.8000 [0.600, 1.000] |" in markdown
     first, second = records(out)
