@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from sampath_jax import workdir
+from sampath_jax.distributed import Placement
 from sampath_jax.errors import InputError
 from sampath_jax.training import run as run_module
 from sampath_jax.training.checkpoints import Checkpoints
@@ -42,12 +43,31 @@ def losses(path):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tiles, tmp_path_factory):
-    """A run from start to end; its folder."""
-    path = tmp_path_factory.mktemp("uninterrupted")
-    outcome = train(small_config(tiles), path)
+def whole_run(tiles, tmp_path_factory):
+    """A run from start to end: its folder, and its training steps as `Placement.compile_step` made them."""
+    path, compiled = tmp_path_factory.mktemp("uninterrupted"), []
+    compile_step = Placement.compile_step
+
+    def noted(*arguments):
+        compiled.append(compile_step(*arguments))
+        return compiled[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Placement, "compile_step", noted)
+        outcome = train(small_config(tiles), path)
     assert (outcome.step, outcome.total, outcome.exit_status) == (TOTAL, TOTAL, 0)
-    return path
+    return path, compiled
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(whole_run):
+    """The folder of a run from start to end."""
+    return whole_run[0]
+
+
+def test_the_step_is_compiled_once_whatever_is_evaluated_and_saved(whole_run):
+    (step,) = whole_run[1]
+    assert step._cache_size() == 1
 
 
 def test_a_run_leaves_what_others_read(uninterrupted):
@@ -212,6 +232,16 @@ def test_changed_tiles_and_changed_weights_are_refused(uninterrupted, tiles, tmp
     monkeypatch.setattr("sampath_jax.training.session.frozen_fingerprint", lambda frozen: "0123456789abcdef")
     with pytest.raises(InputError, match="leads to 0123456789ab"):
         train(small_config(tiles), uninterrupted)
+
+
+def test_a_refused_start_does_not_block_the_corrected_command(tiles, tmp_path):
+    for alpha in (0.5, 0.25):
+        with pytest.raises(InputError, match="/nowhere"):
+            train(small_config(tiles, f"loss.alpha={alpha}", "weights.sam=/nowhere"), tmp_path)
+    assert WorkDir.open(tmp_path).config.loss.alpha == 0.25
+    with pytest.raises(InputError, match="no tile has fold 9"):
+        train(small_config(tiles, "data.val_fold=9"), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_cached_and_computed_features_score_the_same(uninterrupted, tiles, tmp_path):
