@@ -20,7 +20,7 @@ TILES = tuple(f"t{i}" for i in range(7))
 
 def tiny_config(root: Path, **baseline):
     c = base_config()
-    c.name = "<i>tiny</i>"
+    c.name = "<i>tiny"
     c.data.root = str(root)
     c.data.canvas = SIZE
     c.data.classes = tuple(
