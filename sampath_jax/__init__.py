@@ -29,12 +29,17 @@ def load(workdir: "Places", checkpoint: str = "best", **options: Any) -> "Segmen
     return Segmenter.load(workdir, checkpoint, **options)
 
 
-def load_sam(weights: str | Path) -> "PromptableSam":
+def load_sam(weights: str | Path, **options: Any) -> "PromptableSam":
     """Promptable SAM from a folder written by ``python -m convert.sam``.
 
-    sam = sampath_jax.load_sam("weights/sam_vit_b")
-    masks = sam.predict(image, points=[[420, 310]]).best()
+        sam = sampath_jax.load_sam("weights/sam_vit_b")
+        masks = sam.predict(image, points=[[420, 310]]).best()
+        everything = sam.segment_everything(image).masks
+
+    Args:
+        weights: the folder.
+        options: of `PromptableSam.load`: how the encoder computes.
     """
     from sampath_jax.prompting.predictor import PromptableSam
 
-    return PromptableSam.load(weights)
+    return PromptableSam.load(weights, **options)

@@ -5,9 +5,6 @@ python -m sampath_jax.baseline --config configs/baselines/crag_vanilla_sam.py --
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
-
-from rich.progress import Progress
 
 from sampath_jax import cli, console
 from sampath_jax.errors import InputError
@@ -17,38 +14,27 @@ def main(arguments: Sequence[str]) -> int:
     """Segments a split with SAM as it is: one dot per object, scored like a model, or everything."""
     parser = argparse.ArgumentParser(prog="python -m sampath_jax.baseline", description=main.__doc__)
     cli.add_config(parser)
-    parser.add_argument("--workdir", type=Path, required=True, metavar="DIR", help="where results go")
+    cli.add_workdir(parser, "where results go")
     parser.add_argument("--split", default="test", choices=("train", "val", "test"))
     options, config = cli.parse(parser, arguments)
     assert config is not None
     if not config.baseline.prompts:
         raise InputError(
-            f"{options.config} is no baseline: config.baseline.prompts must be dots or everything"
+            f"{options.config} is no baseline: it sets no config.baseline.prompts (dots or everything); "
+            "to train a model as it says run `python -m sampath_jax.train`"
         )
 
     from sampath_jax.evaluation.tables import print_results
-    from sampath_jax.prompting.baseline import load_baseline_sam, run_dots, run_everything
+    from sampath_jax.prompting.baseline import run_dots, run_everything
     from sampath_jax.reporting.write import report_after
-    from sampath_jax.workdir import WorkDir
 
-    workdir = WorkDir.create(options.workdir, config)
-    sam = load_baseline_sam(config)
-    with Progress(console=console.err) as bar:
-        task = bar.add_task(f"Segmenting {options.split}", total=None)
-
-        def progress(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        if config.baseline.prompts == "dots":
-            results = run_dots(sam, workdir, options.split, progress)
-        else:
-            folder = run_everything(sam, workdir, options.split, progress)
+    path, split = cli.workdir(options, config), options.split
     if config.baseline.prompts == "dots":
-        print_results(results)
-        folder = options.workdir / "evaluation" / options.split
-    console.out.print(f"Written to {folder}", soft_wrap=True)
-    if config.baseline.prompts == "dots":
-        report_after(options.workdir, options.split)
+        print_results(run_dots(config, path, split))
+        report_after(path, split)
+    else:
+        run_everything(config, path, split)
+    console.out.print(f"Written to {path / 'evaluation' / split}", soft_wrap=True)
     return 0
 
 

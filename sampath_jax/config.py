@@ -93,14 +93,21 @@ def base_config() -> ConfigDict:  # noqa: PLR0915 (one statement per key)
 
     c.baseline = ConfigDict()  # systems that are not trained, run by `python -m sampath_jax.baseline`
     c.baseline.prompts = ""  # dots (one per instance) | everything (a grid of points, no semantic score)
-    c.baseline.instances = ""  # folder of instance masks <tile id>.png; empty = connected components
+    c.baseline.instances = ""  # folder, relative to data.root, of instance masks <tile id>.png of 8 or 16
+    # bits, as `prepare crag` writes them; empty = connected components of the masks
     c.baseline.object_class = ""  # the class that every segmented object is taken for
     c.baseline.largest_share = 1.0  # masks that cover more of the image are dropped; 1 = none
     c.baseline.multimask = (
         True  # of SAM's three masks the one with the best predicted IoU; False: its single mask
     )
+    # everything: `prompting.everything.EverythingOptions` tells what each does; defaults of segment-anything
     c.baseline.points_per_side = 32
     c.baseline.points_per_batch = 64
+    c.baseline.min_predicted_iou = 0.88
+    c.baseline.min_stability = 0.95
+    c.baseline.stability_offset = 1.0
+    c.baseline.box_nms = 0.7
+    c.baseline.min_region_area = 0  # pixels; 0 = no clean-up
 
     c.mesh = ConfigDict()
     c.mesh.data = -1  # devices along the batch; -1 = all that `model` leaves
@@ -183,6 +190,11 @@ RULES: dict[str, tuple[Any, str]] = {
     "baseline.largest_share": (lambda v: 0 < v <= 1, "more than 0, at most 1"),
     "baseline.points_per_side": (lambda v: v >= 1, "1 or more"),
     "baseline.points_per_batch": (lambda v: v >= 1, "1 or more"),
+    "baseline.min_predicted_iou": (lambda v: v <= 1, "at most 1; below 0 where all masks shall pass"),
+    "baseline.min_stability": (lambda v: v <= 1, "at most 1; below 0 where all masks shall pass"),
+    "baseline.stability_offset": (lambda v: v >= 0, "0 or more, in logits"),
+    "baseline.box_nms": (lambda v: 0 <= v <= 1, "between 0 and 1"),
+    "baseline.min_region_area": (lambda v: v >= 0, "0 or more, in pixels"),
     "mesh.data": (lambda v: v == -1 or v >= 1, "-1 for all, or 1 or more"),
     "mesh.model": (lambda v: v >= 1, "1 or more"),
     "checkpoint.every_epochs": (lambda v: v > 0, "more than 0"),
@@ -313,6 +325,19 @@ def _holds(allowed: Callable[[Any], bool], value: Any) -> bool:
         return allowed(value)
     except TypeError:  # text where numbers belong, inside a tuple
         return False
+
+
+def check_trains(config: ConfigDict) -> None:
+    """Refuses a baseline's config, which has nothing to train.
+
+    Raises:
+        InputError: `config.baseline.prompts` is set; names the command for it.
+    """
+    if config.baseline.prompts:
+        raise InputError(
+            f"config.baseline.prompts is {config.baseline.prompts!r}, and a baseline is not trained: "
+            "run `python -m sampath_jax.baseline` with this config"
+        )
 
 
 def data_seed(config: ConfigDict) -> int:

@@ -9,6 +9,7 @@ from functools import partial
 
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from sampath_jax.models.config import PROMPT_WIDTH, SamEncoderConfig
@@ -23,11 +24,18 @@ SAM_MASK_TOKENS = 4
 
 
 class Sam(nnx.Module):
-    """`embed` an image once, `decode` any number of prompts."""
+    """`embed` an image once, `decode` any number of prompts; `dtype` is that of the encoder's products."""
 
-    def __init__(self, config: SamEncoderConfig, *, attention: str = "auto", rngs: nnx.Rngs):
+    def __init__(
+        self,
+        config: SamEncoderConfig,
+        *,
+        attention: str = "auto",
+        dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
         self.side = config.grid[0] * config.patch
-        self.sam_encoder = SamEncoder(config, attention=attention, rngs=rngs)
+        self.sam_encoder = SamEncoder(config, attention=attention, dtype=dtype, rngs=rngs)
         self.neck = Neck(config.width, rngs=rngs)
         self.prompt_encoder = SamPrompts(rngs=rngs)
         self.mask_decoder = MaskDecoder(SAM_MASK_TOKENS, rngs=rngs)

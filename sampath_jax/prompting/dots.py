@@ -3,8 +3,7 @@
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
-
-from sampath_jax.errors import InputError
+from scipy import ndimage
 
 
 def interior_point(instance: Bool[np.ndarray, "H W"]) -> tuple[int, int]:
@@ -16,16 +15,18 @@ def interior_point(instance: Bool[np.ndarray, "H W"]) -> tuple[int, int]:
 
 
 def instance_dots(instances: Shaped[np.ndarray, "H W"]) -> Float[np.ndarray, "n 2"]:
-    """One (x, y) dot per instance of a mask with 0 for background and one value per instance, in value order.
+    """One (x, y) dot per instance, in the order of their values.
 
-    Raises:
-        InputError: the mask holds no instance.
+    Args:
+        instances: 0 for background, one value per instance, which may lie in several pieces.
     """
-    values = np.unique(instances)
-    values = values[values != 0]
-    if values.size == 0:
-        raise InputError("the mask holds no instance (every pixel is 0), so there is nothing to put a dot on")
-    return np.asarray([interior_point(instances == value) for value in values], np.float32)
+    dots = []
+    for value, box in enumerate(ndimage.find_objects(instances.astype(np.int32)), start=1):
+        if box is not None:
+            rows, columns = box
+            x, y = interior_point(instances[box] == value)
+            dots.append((columns.start + x, rows.start + y))
+    return np.asarray(dots, np.float32).reshape(-1, 2)
 
 
 def connected_instances(mask: Bool[np.ndarray, "H W"]) -> Shaped[np.ndarray, "H W"]:

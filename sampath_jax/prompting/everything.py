@@ -6,20 +6,31 @@ Differs  one view of the whole image: no additional zoomed-in crops (segment-any
 """
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
-import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jaxtyping import Array, Bool, Float, UInt8
+from ml_collections import ConfigDict
 
 from sampath_jax.errors import InputError
 from sampath_jax.prompting.geometry import Frame, mask_boxes
 from sampath_jax.prompting.nms import non_maximum_suppression
-from sampath_jax.prompting.predictor import PromptableSam
+from sampath_jax.prompting.prompts import Prompts
+from sampath_jax.prompting.small_regions import inclusive_box, without_small_regions
+
+#: Prompts for an embedded image to low-resolution logits [n, 4, h, w] and predicted IoUs [n, 4].
+Decode = Callable[[Prompts], tuple[Array, Array]]
+
+#: The least that options may be. A threshold below all values that occur lets every mask through.
+LEAST = {
+    **{"points_per_side": 1, "points_per_batch": 1, "min_predicted_iou": -np.inf, "min_stability": -np.inf},
+    **{"stability_offset": 0, "box_nms": 0, "min_region_area": 0},
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,9 @@ class EverythingOptions:
         stability_offset: stability is the IoU of the mask at thresholds +offset and -offset, in logits.
         box_nms: of two masks whose boxes overlap by more than this IoU, the worse is dropped.
         min_region_area: holes and islands smaller than this many pixels are filled and removed; 0 = off.
+
+    Raises:
+        InputError: a value below the least that makes sense (`LEAST`), or NaN.
     """
 
     points_per_side: int = 32
@@ -43,6 +57,17 @@ class EverythingOptions:
     stability_offset: float = 1.0
     box_nms: float = 0.7
     min_region_area: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in LEAST.items():
+            value = getattr(self, name)
+            if not value >= least:  # NaN is not
+                raise InputError(f"{name} is {value}, but must be a number of {least} or more")
+
+    @classmethod
+    def from_config(cls, config: ConfigDict) -> "EverythingOptions":
+        """The values of the same names in `config.baseline`."""
+        return cls(**{field.name: config.baseline[field.name] for field in dataclasses.fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -68,29 +93,41 @@ class Masks:
         return Masks(*(getattr(self, field.name)[indices] for field in dataclasses.fields(self)))
 
 
-def segment_everything(
-    sam: PromptableSam, image: UInt8[np.ndarray, "H W 3"], options: EverythingOptions | None = None
-) -> Masks:
-    """All masks of `image` that the options let through."""
-    options = options or EverythingOptions()
-    if options.points_per_side < 1 or options.points_per_batch < 1:
-        raise InputError("points_per_side and points_per_batch must be 1 or more")
-    frame, embedding = sam.embed(image)
+class Candidates(NamedTuple):
+    """Masks before suppression, as in `Masks`, but eight pixels to a byte: most of them will be dropped."""
+
+    packed: UInt8[np.ndarray, "n bytes"]
+    predicted_iou: Float[np.ndarray, " n"]
+    stability: Float[np.ndarray, " n"]
+    boxes: Float[np.ndarray, "n 4"]
+    points: Float[np.ndarray, "n 2"]
+
+    def take(self, rows: np.ndarray) -> "Candidates":
+        """The candidates at `rows` (indices or a boolean mask)."""
+        return Candidates(*(column[rows] for column in self))
+
+    def unpack(self, height: int, width: int) -> Masks:
+        """The masks in full."""
+        bits = np.unpackbits(self.packed, axis=1, count=height * width)
+        return Masks(bits.reshape(-1, height, width).view(bool), *self[1:])
+
+
+def segment_everything(frame: Frame, decode: Decode, options: EverythingOptions) -> Masks:
+    """All masks that the options let through, of the image that lies in `frame` and that `decode` knows."""
     points = point_grid(options.points_per_side, frame)
-    parts = []
-    for start in range(0, len(points), options.points_per_batch):
-        some = points[start : start + options.points_per_batch]
-        # a batch of fixed size compiles once; what is beyond the grid repeats its last point and is cut off
-        padded = np.pad(some, ((0, options.points_per_batch - len(some)), (0, 0)), mode="edge")
-        decoded = _decode_points(
-            sam.graphdef, sam.state, embedding, frame.to_input(padded), frame, options.stability_offset
-        )
-        parts.append(_keep_good(decoded, some, options))
-    found = Masks(
-        *(np.concatenate(column) for column in zip(*(dataclasses.astuple(p) for p in parts), strict=True))
-    )
-    found = found.take(non_maximum_suppression(found.boxes, found.predicted_iou, options.box_nms))
-    return clean_small_regions(found, options) if options.min_region_area else found
+    prompts = Prompts(frame.to_input(points)[:, None], np.ones((len(points), 1), np.int32))
+    parts, start = [], 0
+    for real, batch in prompts.batches(options.points_per_batch):
+        columns = _measure(*decode(batch), frame, options.stability_offset)
+        packed, iou, stability, boxes = (np.asarray(column)[: 3 * real] for column in columns)
+        asked = np.repeat(points[start : start + real], 3, axis=0)
+        good = (iou > options.min_predicted_iou) & (stability > options.min_stability)
+        parts.append(Candidates(packed, iou, stability, boxes, asked).take(good))
+        start += real
+    found = Candidates(*map(np.concatenate, zip(*parts, strict=True)))
+    kept = non_maximum_suppression(found.boxes, found.predicted_iou, options.box_nms)
+    masks = found.take(kept).unpack(frame.height, frame.width)
+    return clean_small_regions(masks, options) if options.min_region_area else masks
 
 
 def point_grid(side: int, frame: Frame) -> Float[np.ndarray, "n 2"]:
@@ -100,40 +137,24 @@ def point_grid(side: int, frame: Frame) -> Float[np.ndarray, "n 2"]:
     return np.stack([x.ravel(), y.ravel()], -1).astype(np.float32)
 
 
-@partial(jax.jit, static_argnames=("graphdef", "frame"))
-def _decode_points(
-    graphdef, state, embedding, points: Float[Array, "n 2"], frame: Frame, offset: Float[Array, ""] | float
+@partial(jax.jit, static_argnames="frame")
+def _measure(
+    logits: Float[Array, "n 4 h w"], iou: Float[Array, "n 4"], frame: Frame, offset: Float[Array, ""] | float
 ):
-    """Three masks per point: boolean at the image's size, predicted IoU, stability, boxes; each [n * 3, ...].
+    """Packed mask, predicted IoU, stability and box of the three masks of each point; each [n * 3, ...].
 
     Full-size logits exist for one mask at a time (`lax.map`): a batch of 64 points at 1024 x 1024 would
     otherwise hold 800 MB of them.
     """
-    logits, iou = nnx.merge(graphdef, state).decode(
-        embedding, points[:, None], jnp.ones(points.shape[0], jnp.int32)[:, None]
-    )
 
     def finish(low: Float[Array, "h w"]):
         mask = frame.to_image(low[None])[0]
         stability = (mask > offset).sum() / jnp.maximum((mask > -offset).sum(), 1)
-        return mask > 0, stability.astype(jnp.float32), mask_boxes(mask > 0)
+        box = mask_boxes(mask > 0).astype(jnp.float32)
+        return jnp.packbits((mask > 0).ravel()), stability.astype(jnp.float32), box
 
-    several = logits[:, 1:].reshape(-1, *logits.shape[2:])
-    masks, stability, boxes = jax.lax.map(finish, several)
-    return masks, iou[:, 1:].reshape(-1), stability, boxes
-
-
-def _keep_good(decoded, points: Float[np.ndarray, "n 2"], options: EverythingOptions) -> Masks:
-    """Drops padding, and masks that are not good or not stable enough."""
-    masks, iou, stability, boxes = (np.asarray(x)[: 3 * len(points)] for x in decoded)
-    good = (iou > options.min_predicted_iou) & (stability > options.min_stability)
-    return Masks(
-        masks[good],
-        iou[good],
-        stability[good],
-        boxes[good].astype(np.float32),
-        np.repeat(points, 3, axis=0)[good],
-    )
+    packed, stability, boxes = jax.lax.map(finish, logits[:, 1:].reshape(-1, *logits.shape[2:]))
+    return packed, iou[:, 1:].ravel(), stability, boxes
 
 
 def clean_small_regions(found: Masks, options: EverythingOptions) -> Masks:
@@ -141,30 +162,13 @@ def clean_small_regions(found: Masks, options: EverythingOptions) -> Masks:
 
     Masks that needed no cleaning win over those that did, as in segment-anything.
     """
-    cleaned = [_without_small(mask, options.min_region_area) for mask in found.masks]
-    unchanged = np.asarray([np.array_equal(new, old) for new, old in zip(cleaned, found.masks, strict=True)])
+    cleaned = [without_small_regions(mask, options.min_region_area) for mask in found.masks]
+    unchanged = np.asarray(
+        [np.array_equal(new, old) for new, old in zip(cleaned, found.masks, strict=True)], bool
+    )
     masks = np.asarray(cleaned, bool).reshape(found.masks.shape)
+    boxes = np.asarray([inclusive_box(mask) for mask in masks], np.float32).reshape(-1, 4)
     filled = np.flatnonzero(masks.any(axis=(1, 2)))
-    boxes = np.asarray(mask_boxes(jnp.asarray(masks)), np.float32)
     found = dataclasses.replace(found, masks=masks, boxes=boxes).take(filled)
     kept = non_maximum_suppression(found.boxes, unchanged[filled].astype(np.float32), options.box_nms)
     return found.take(np.sort(kept))
-
-
-def _without_small(mask: Bool[np.ndarray, "H W"], area: int) -> Bool[np.ndarray, "H W"]:
-    """Holes below `area` pixels filled, then islands below it removed; the largest island always stays."""
-    holes = _small_components(~mask, area)
-    islands = _small_components(mask | holes, area, keep_largest=True)
-    return (mask | holes) & ~islands
-
-
-def _small_components(
-    mask: Bool[np.ndarray, "H W"], area: int, *, keep_largest: bool = False
-) -> Bool[np.ndarray, "H W"]:
-    count, components, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    sizes = stats[:, cv2.CC_STAT_AREA]
-    small = sizes < area
-    small[0] = False  # component 0 is everything outside the mask
-    if keep_largest and count > 1:
-        small[1 + sizes[1:].argmax()] = False
-    return small[components]

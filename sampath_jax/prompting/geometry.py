@@ -23,6 +23,11 @@ class Frame:
     width: int
     side: int
 
+    @classmethod
+    def of(cls, image: UInt8[np.ndarray, "H W 3"], side: int) -> "Frame":
+        """The frame of an image."""
+        return cls(image.shape[0], image.shape[1], side)
+
     @property
     def resized(self) -> tuple[int, int]:
         """Height and width of the image inside the input; what remains is padding."""
@@ -39,10 +44,12 @@ class Frame:
         height, width = self.resized
         return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
-    def pad(self, pixels: Float[Array, "1 h w 3"]) -> Float[Array, "1 side side 3"]:
-        """Zeros right and below, after normalisation, so that padding is the mean colour."""
+    def place(self, image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "1 side side 3"]:
+        """The image in the upper left corner of the input."""
         height, width = self.resized
-        return jnp.pad(pixels, ((0, 0), (0, self.side - height), (0, self.side - width), (0, 0)))
+        placed = np.zeros((1, self.side, self.side, 3), np.uint8)
+        placed[0, :height, :width] = self.resize(image)
+        return placed
 
     def to_image(self, masks: Float[Array, "n h w"]) -> Float[Array, "n H W"]:
         """Mask logits at the image's own size: to the input's, padding cut off, to the image's (bilinear)."""

@@ -1,9 +1,8 @@
 """Dots lie where a person would put them."""
 
+import cv2
 import numpy as np
-import pytest
 
-from sampath_jax.errors import InputError
 from sampath_jax.prompting.dots import connected_instances, instance_dots, interior_point
 
 
@@ -40,6 +39,23 @@ def test_components_touching_at_a_corner_are_one_instance():
     assert connected_instances(mask).max() == 2
 
 
-def test_an_empty_mask_is_refused():
-    with pytest.raises(InputError, match="no instance"):
-        instance_dots(np.zeros((4, 4), np.uint8))
+def test_more_instances_than_8_bits_number():
+    instances = np.zeros((40, 60), np.uint16)
+    instances[1::2, 1::2] = np.arange(1, 601).reshape(20, 30)
+    dots = instance_dots(instances)
+    rows, columns = np.divmod(np.arange(600), 30)
+    np.testing.assert_array_equal(dots, np.stack([2 * columns + 1, 2 * rows + 1], -1))
+
+
+def test_dots_are_the_interior_points_of_the_whole_image():
+    """Instances are looked at one by one within their own boxes, which changes nothing."""
+    generator = np.random.default_rng(0)
+    instances = cv2.resize(
+        generator.integers(0, 6, (7, 9), np.uint8), (90, 70), interpolation=cv2.INTER_NEAREST
+    )
+    expected = [interior_point(instances == value) for value in range(1, 6)]
+    np.testing.assert_array_equal(instance_dots(instances), expected)
+
+
+def test_an_empty_mask_has_no_dots():
+    assert instance_dots(np.zeros((4, 4), np.uint8)).shape == (0, 2)

@@ -4,6 +4,7 @@ import dataclasses
 import sys
 import types
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -12,6 +13,7 @@ from transformers import pipeline
 from transformers.models.sam import image_processing_pil_sam
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
+from sampath_jax.config import base_config
 from sampath_jax.errors import InputError
 from sampath_jax.models.config import SamEncoderConfig
 from sampath_jax.prompting.everything import (
@@ -19,7 +21,6 @@ from sampath_jax.prompting.everything import (
     Masks,
     clean_small_regions,
     point_grid,
-    segment_everything,
 )
 from sampath_jax.prompting.geometry import Frame
 from sampath_jax.prompting.predictor import PromptableSam
@@ -130,14 +131,14 @@ def same_masks_as_the_pipeline(sam, theirs, image, *, points_per_side, box_nms):
     # logits of random weights are small: the usual offset of 1 would call every mask unstable
     grid = EverythingOptions(points_per_side, points_per_batch=16, box_nms=box_nms, stability_offset=0.05)
     loose = dataclasses.replace(grid, min_predicted_iou=-1e9, min_stability=-1.0, box_nms=1.0)
-    everything = segment_everything(sam, image, loose)
+    everything = sam.segment_everything(image, loose)
     options = dataclasses.replace(
         grid,
         min_predicted_iou=threshold_between(everything.predicted_iou, 0.4),
         min_stability=threshold_between(everything.stability, 0.9),
     )
     assert options.min_predicted_iou > 0  # at 0 and below, the pipeline does not filter
-    found = segment_everything(sam, image, options)
+    found = sam.segment_everything(image, options)
     assert len(found.masks) < len(everything.masks)
     assert_one_to_one(found, *their_masks(theirs, image, sam.side, options))
     return len(found.masks)
@@ -181,6 +182,33 @@ def masks_of(*masks):
     )
 
 
-def test_options_that_make_no_sense_are_refused(tiny):
-    with pytest.raises(InputError, match="1 or more"):
-        segment_everything(tiny[0], np.zeros((4, 4, 3), np.uint8), EverythingOptions(points_per_side=0))
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("points_per_side", 0), ("points_per_batch", 0), ("box_nms", float("nan")), ("min_region_area", -1)],
+)
+def test_options_that_make_no_sense_are_refused(name, value):
+    with pytest.raises(InputError, match=f"{name} is"):
+        EverythingOptions(**{name: value})
+
+
+def test_options_are_those_of_the_config():
+    config = base_config()
+    assert EverythingOptions.from_config(config) == EverythingOptions()
+    changes = {"points_per_side": 5, "min_predicted_iou": 0.5, "box_nms": 0.25, "min_region_area": 9}
+    config.baseline.update(changes)
+    assert EverythingOptions.from_config(config) == EverythingOptions(**changes)
+
+
+def test_everything_on_an_embedded_image_with_clean_up_and_nothing_found(tiny):
+    sam = tiny[0]
+    embedded = sam.embed(np.random.default_rng(3).integers(0, 256, (33, 50, 3), dtype=np.uint8))
+    grid = EverythingOptions(2, 3, min_predicted_iou=-1e9, min_stability=-1.0, box_nms=1.0)
+    found = sam.segment_everything(embedded, grid)
+    assert found.masks.shape == (12, 33, 50)
+    prompt = sam.predict(embedded, points=found.points[:1])
+    assert any(np.array_equal(found.masks[0], mask) for mask in prompt.masks[0]), "unpacked as predicted"
+    cleaned = sam.segment_everything(embedded, dataclasses.replace(grid, min_region_area=10_000))
+    islands = [cv2.connectedComponents(mask.astype(np.uint8))[0] - 1 for mask in cleaned.masks]
+    assert set(islands) == {1}
+    none = sam.segment_everything(embedded, dataclasses.replace(grid, min_predicted_iou=1e9))
+    assert none.masks.shape == (0, 33, 50)
