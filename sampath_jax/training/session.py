@@ -14,6 +14,7 @@ from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from sampath_jax import console
+from sampath_jax.config import check_trains
 from sampath_jax.data.checks import check_dataset, print_report
 from sampath_jax.data.feature_cache import Room
 from sampath_jax.data.pipeline import BatchIterator, training_batches
@@ -75,6 +76,7 @@ def open_session(config: ConfigDict, path: Path, *, all_folds: bool = False) -> 
     Raises:
         InputError: bad data, weights, devices or work directory.
     """
+    check_trains(config)
     placement = Placement(make_mesh(config.mesh))
     workdir = WorkDir(Path(path), config)
     with contextlib.ExitStack() as stack:
@@ -147,7 +149,11 @@ def loop(run: Run, plan: Plan, stop: Interrupt) -> None:
 
 
 def _requested_anywhere(stop: Interrupt) -> bool:
-    """Whether a signal has reached any process; all take it for theirs, and so end with the same status."""
-    if number := int(multihost_utils.process_allgather(np.array(stop.signal or 0)).max()):
+    """Whether a signal had reached any process; all take it for theirs, and so end with the same status.
+
+    One that arrives while the processes talk is seen the next time: the others do not know of it.
+    """
+    number = int(multihost_utils.process_allgather(np.array(stop.signal or 0)).max())
+    if number:
         stop.signal = signal.Signals(number)
-    return stop.requested
+    return number > 0
