@@ -1,7 +1,8 @@
 """The published training, step by step, from the same weights and the same batches without augmentation.
 
 The tiny run (width 32, eight optimiser steps) belongs to every test run. The real one (ViT-B and HIPT at
-1024x1024, ten optimiser steps, twice) takes minutes and is run by hand; it prints its largest deviations:
+1024x1024, ten optimiser steps, twice; fifty with encoders in bfloat16) takes minutes and is run by hand; it
+prints its largest deviations:
 
     python -m pytest -m by_hand -s tests/training/test_trajectory.py
 """
@@ -33,7 +34,7 @@ from sampath_jax.models.freezing import split_frozen, split_head
 from sampath_jax.models.mask_decoder import MaskDecoder
 from sampath_jax.models.neck import Neck
 from sampath_jax.models.prompt_encoder import PromptEncoder
-from sampath_jax.models.sam_path import SamPath
+from sampath_jax.models.sam_path import SamPath, class_map
 from sampath_jax.training.losses import LossWeights
 from sampath_jax.training.optimiser import make_optimiser
 from sampath_jax.training.schedule import Schedule
@@ -180,9 +181,26 @@ def test_tiny_trajectory():
     assert deviation({name: run.final[name] - run.begin[name] for name in changes}, changes) < 3e-3
 
 
+class Published(NamedTuple):
+    """The trained BCSS model of the reference, and its four images."""
+
+    model: Model
+    images: np.ndarray
+    labels: np.ndarray
+
+    def features(self, dtype: str) -> np.ndarray:
+        """What encoders that compute in `dtype` give, tile by tile."""
+        config = bcss.get_config()
+        config.model.encoder_dtype = dtype
+        graphdef, _, shapes = split_head(abstract_model(SamPathConfig.from_config(config)))
+        frozen = jax.tree.map(lambda array, shape: array.astype(shape.dtype), self.model.frozen, shapes)
+        encode = jax.jit(lambda head, frozen, images: nnx.merge(graphdef, head, frozen).encode(images))
+        tiles = [np.asarray(encode(self.model.head, frozen, image[None])) for image in self.images]
+        return np.concatenate(tiles)
+
+
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    """The trained BCSS model of the reference, and its features and labels of the four images."""
     reference = SHARED / "reference"
     weights = tmp_path_factory.mktemp("weights")
     make = [
@@ -202,20 +220,22 @@ def published(tmp_path_factory):
             values[name] = array
     graphdef, head, frozen = split_head(abstract_model(SamPathConfig.from_config(config)))
     model = Model(graphdef, filled(head, values), filled(frozen, values))
-    encode = jax.jit(lambda head, frozen, images: nnx.merge(graphdef, head, frozen).encode(images))
-    features, labels = [], []
-    for i in range(4):
-        image = cv2.imread(str(reference / f"bcss/img/bcss_{i}.png"), cv2.IMREAD_COLOR_RGB)
-        labels.append(cv2.imread(str(reference / f"bcss/mask/bcss_{i}.png"), cv2.IMREAD_UNCHANGED))
-        features.append(np.asarray(encode(model.head, model.frozen, jnp.asarray(image)[None])))
-    return model, feature_batches(np.concatenate(features), np.stack(labels))
+    files = [reference / f"bcss/{{}}/bcss_{i}.png" for i in range(4)]
+    images = [cv2.imread(str(file).format("img"), cv2.IMREAD_COLOR_RGB) for file in files]
+    labels = [cv2.imread(str(file).format("mask"), cv2.IMREAD_UNCHANGED) for file in files]
+    return Published(model, np.stack(images), np.stack(labels))
+
+
+@pytest.fixture(scope="module")
+def float32_features(published):
+    return published.features("float32")
 
 
 @needs_shared
 @pytest.mark.by_hand
 @pytest.mark.parametrize("schedule", ["paper", "short"])
-def test_published_trajectory(published, schedule):
-    model, batches = published
+def test_published_trajectory(published, float32_features, schedule):
+    batches = feature_batches(float32_features, published.labels)
     config, steps_per_epoch = bcss.get_config(), 144
     if schedule == "short":
         steps_per_epoch = 2
@@ -225,7 +245,7 @@ def test_published_trajectory(published, schedule):
     resolved = Schedule.from_config(config.optim, steps_per_epoch)
     np.testing.assert_allclose([resolved(i) for i in range(10)], reference["lr"], rtol=1e-6)
 
-    run = follow(model, config, batches, steps=10, steps_per_epoch=steps_per_epoch)
+    run = follow(published.model, config, batches, steps=10, steps_per_epoch=steps_per_epoch)
 
     stored = json.loads((folder / "grad_norms.json").read_text())
     first = {name.split("model.")[-1]: norm for name, norm in stored["norms"]["total"].items()}
@@ -256,3 +276,32 @@ def test_published_trajectory(published, schedule):
     assert all(not run.gradients[name].any() for name in comparable(first).keys() - reached)
     for what, (worst, allowed) in measured.items():
         assert worst < allowed, what
+
+
+@needs_shared
+@pytest.mark.by_hand
+def test_encoders_in_bfloat16_cost_no_accuracy(published, float32_features):
+    """The class maps of the trained model, and 50 optimiser steps of it at the full learning rate."""
+    model, config = published.model, bcss.get_config()
+    config.optim.update({"warmup_epochs": 0.0, "drop_epochs": ()})
+
+    @jax.jit
+    def classes(features):
+        logits, _ = nnx.merge(*model).decode(features)
+        return class_map(logits, published.labels.shape[1:])
+
+    maps, losses = [], []
+    for features in (float32_features, published.features("bfloat16")):
+        maps.append(np.concatenate([np.asarray(classes(tile[None])) for tile in features]))
+        batches = feature_batches(features, published.labels)
+        losses.append(follow(model, config, batches, steps=50, steps_per_epoch=2).losses)
+
+    changed = np.mean(maps[0] != maps[1])
+    worst = deviation(losses[1], losses[0])
+    print(f"bfloat16: {changed:.2%} of the pixels change their class (allowed 0.5%)")
+    begin, end = losses[0][0], losses[0][-1]
+    print(
+        f"bfloat16: the loss of 100 micro-batches, {begin:.4f} to {end:.4f}, changes by at most {worst:.2%}"
+    )
+    assert changed < 0.005
+    assert worst < 0.01
