@@ -49,7 +49,7 @@ def runs():
     count = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
     processes = [
         worker([[1, 1], [2, 1], [3, 1], [8, 1], [4, 2]], devices=8),
-        *(worker([[2, 1], [2, 1, 1]], devices=1, JAX_PROCESS_ID=str(index), **count) for index in range(2)),
+        *(worker([[2, 1, 1]], devices=1, JAX_PROCESS_ID=str(index), **count) for index in range(2)),
     ]
     try:
         return [results(process) for process in processes]
@@ -71,17 +71,13 @@ def test_encoders_are_split_over_the_model_axis_only(runs):
     assert runs[0][4, 2]["split"] > 0
 
 
-def test_two_processes_are_one(runs):
-    alone, first, second = runs[0][1, 1], runs[1][2, 1], runs[2][2, 1]
-    assert first["processes"] == second["processes"] == 2
-    np.testing.assert_allclose(first["losses"], alone["losses"], rtol=1e-5)
-    np.testing.assert_allclose(first["head_norm"], alone["head_norm"], rtol=1e-5)
-    assert first == second
-
-
 def test_two_processes_train_from_features_that_each_encodes_and_keeps_alone(runs):
-    """Without augmentation the only view is the tile itself, so this is the same training."""
+    """Without augmentation the only view is the tile itself, so this is the same training as from images.
+
+    `test_processes.py` trains from images in two processes.
+    """
     alone, first, second = runs[0][1, 1], runs[1][2, 1, 1], runs[2][2, 1, 1]
+    assert first["processes"] == second["processes"] == 2
     np.testing.assert_allclose(first["losses"], alone["losses"], rtol=1e-5)
     np.testing.assert_allclose(first["head_norm"], alone["head_norm"], rtol=1e-5)
     assert first == second
