@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 
 from sampath_jax.config import (
-    RULES,
     base_config,
     differences,
     flatten,
@@ -16,6 +15,7 @@ from sampath_jax.config import (
     to_json,
     validate,
 )
+from sampath_jax.config_rules import RULES
 from sampath_jax.errors import InputError
 
 BCSS = Path("configs/bcss.py")

@@ -1,9 +1,12 @@
 """Which tiles a data set has: published and plain layout, splits, slides, and what is missing."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from sampath_jax.data.index import open_index, scan
-from sampath_jax.data.tile import shared_slides, slide_of
+from sampath_jax.data.tile import Tile, shared_slides, slide_of
 from sampath_jax.errors import InputError
 from tests.data import made
 from tests.shared import SHARED, needs_shared
@@ -147,3 +150,10 @@ def test_missing_root(tmp_path, layout):
         open_index(made.config(tmp_path / "none", data__layout=layout))
     with pytest.raises(InputError, match=r"config\.data\.root"):
         open_index(made.config("", data__layout=layout))
+
+
+def test_messages_name_files_or_the_tile_of_a_prepared_set():
+    tile = Tile("a_0_1", Path("data/img/a_0_1.png"), Path("data/mask/a_0_1.tif"), "train", "a", 1)
+    assert (tile.image_name, tile.mask_name) == ("img/a_0_1.png", "mask/a_0_1.tif")
+    prepared = replace(tile, image=Path("data"), mask=Path("data"))
+    assert (prepared.image_name, prepared.mask_name) == ("a_0_1", "a_0_1")
