@@ -109,7 +109,9 @@ def _fill_the_disk(folder, queue):
     try:
         with checkpoints:
             save(checkpoints, 2)
-            checkpoints.wait()
+            for _ in range(2000):  # without waiting for it: the next save may be an hour away
+                checkpoints.check()
+                time.sleep(0.01)
         queue.put("saved")
     except InputError as error:
         queue.put(str(error))
