@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from sampath_jax.config import load_config
 from sampath_jax.data.synthetic import write_crag
 from sampath_jax.errors import InputError
 from sampath_jax.models.config import SamEncoderConfig
-from sampath_jax.prompting import weights
+from sampath_jax.prompting import dot_segmenter, weights
 from sampath_jax.prompting.dot_segmenter import DotSegmenter
 from sampath_jax.prompting.geometry import Frame
 from sampath_jax.prompting.pictures import draw_dots
@@ -90,6 +91,22 @@ def test_the_time_is_the_mean_of_a_tile_on_a_device(vanilla):
     source = json.loads((vanilla / "evaluation/test/scores.json").read_text())["source"]
     assert source["device"] == "1 x cpu"
     assert 0 < source["seconds_per_tile"] < 60
+
+
+def test_what_is_timed_compiles_nothing(glands, traces, monkeypatch):
+    """Neither the first tile of a size nor another number of dots does, whatever the clock sees before."""
+    sam = PromptableSam.load(glands / "sam")
+    segmenter, inside = DotSegmenter(sam, multimask=True, largest_share=1.0), []
+
+    def clock():
+        inside.append(len(traces))
+        return 0.0
+
+    monkeypatch.setattr(dot_segmenter, "time", SimpleNamespace(perf_counter=clock))
+    for size, count in (((50, 70), 1), ((50, 70), 40), ((60, 40), 3)):
+        segmenter.timed(np.zeros((*size, 3), np.uint8), np.ones((count, 2), np.float32))
+    assert traces
+    assert inside[0::2] == inside[1::2]
 
 
 def test_large_masks_are_dropped(glands, vanilla, tmp_path):

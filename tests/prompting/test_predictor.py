@@ -2,7 +2,6 @@
 
 import functools
 
-import jax
 import numpy as np
 import pytest
 import torch
@@ -193,20 +192,6 @@ def test_prompts_in_batches_are_those_one_by_one(tiny, embedded):
         alone = tiny[0].predict(embedded, points=point[None])
         close(together.low_resolution[i], torch.tensor(alone.low_resolution[0]), LOGITS_TOLERANCE)
         close(together.predicted_iou[i], torch.tensor(alone.predicted_iou[0]), LOGITS_TOLERANCE)
-
-
-@pytest.fixture
-def traces():
-    """Everything that JAX traces from here on, be it as small as a slice."""
-    found = []
-
-    def note(event, seconds, **about):
-        if event.endswith("jaxpr_trace_duration"):
-            found.append(about.get("fun_name"))
-
-    jax.monitoring.register_event_duration_secs_listener(note)
-    yield found
-    jax.monitoring.unregister_event_duration_listener(note)
 
 
 def test_other_images_and_numbers_of_prompts_trace_nothing(tiny, traces):
