@@ -1,35 +1,37 @@
 """What a sweep costs beside a run of one head, at full size: `python benchmarks/sweep.py [--heads 8]`.
 
 A training step of SAM ViT-B and HIPT on 1024 x 1024 tiles, for one head and for several, timed in turns so
-that a machine that slows down slows down both. Memory is what the compiler plans: temporary memory, and the
-arguments, which are the frozen encoders, the batch, and per head its parameters and both AdamW moments.
+that a machine that slows down slows down both. Memory is what a sweep plans before it starts: the frozen
+encoders, batches, temporary memory, and per head its parameters and both AdamW moments.
 """
 
 import argparse
 import csv
 import io
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from sampath_jax import cli, console
 from sampath_jax.config import load_config
 from sampath_jax.distributed import Placement, make_mesh
 from sampath_jax.models.freezing import split_head
-from sampath_jax.training.heads import StackedHeads
+from sampath_jax.training.heads import GroupedHeads
+from sampath_jax.training.memory import needed, plan_groups
 from sampath_jax.training.optimiser import make_optimiser
 from sampath_jax.training.state import TrainState
-from sampath_jax.training.step import TrainStep, make_train_step
-from sampath_jax.training.sweep_step import make_sweep_step
+from sampath_jax.training.step import make_train_step
+from sampath_jax.training.sweep_step import SweepPrograms, SweepStep, Terms
 from sampath_jax.weights import build_model
 
 CONFIG = Path(__file__).parents[1] / "configs" / "bcss.py"
-COLUMNS = ("heads", "seconds per step", "all", "times one head", "arguments MB", "temporary MB", "total MB")
+COLUMNS = ("heads", "seconds per step", "all", "times one head", "memory MB")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -59,10 +61,11 @@ class Program:
     """A compiled training step with its state, and the times it took."""
 
     heads: int
-    step: Any
-    state: TrainState
+    step: Callable[..., Any]
+    state: Any
     frozen: Any
     batch: Any
+    memory: int  # bytes
     times: list[float] = field(default_factory=list)
 
     def advance(self, *, timed: bool) -> None:
@@ -74,16 +77,13 @@ class Program:
             self.times.append(time.perf_counter() - started)
 
     def row(self, one: "Program") -> tuple[str, ...]:
-        """Median time and planned memory, beside those of `one` head."""
-        plan = self.step.memory_analysis()
-        used = plan.argument_size_in_bytes, plan.temp_size_in_bytes
-        # the outputs take the place of the donated state
+        """Median time beside that of `one` head, and memory."""
         return (
             str(self.heads),
             f"{np.median(self.times):.2f}",
             " ".join(f"{seconds:.2f}" for seconds in self.times),
             f"{np.median(self.times) / np.median(one.times):.2f}",
-            *(f"{number / 1e6:.0f}" for number in (*used, sum(used))),
+            f"{self.memory / 1e6:.0f}",
         )
 
 
@@ -93,26 +93,29 @@ def _programs(heads: int, batch_size: int) -> tuple[Program, Program]:
     config = load_config(CONFIG, values)
     placement = Placement(make_mesh(config.mesh))
     graphdef, head, frozen = split_head(build_model(config))
-    frozen = placement.put_frozen(frozen)
-    batch = placement.put_batch(_batch(batch_size, tuple(config.data.canvas), len(config.data.classes)))
     tx = make_optimiser(config.optim, steps_per_epoch=100)
-    several = make_sweep_step(
-        graphdef,
-        tx,
-        config,
-        np.linspace(0, 1, heads, dtype=np.float32),
-        np.full(heads, config.loss.beta, np.float32),
-        np.ones((heads, batch_size), bool),
+    shapes = jax.eval_shape(lambda: (head, frozen))
+    programs = SweepPrograms(graphdef, *shapes, tx, config, placement, tiles=batch_size)
+    together, own = plan_groups(programs, heads)
+    groups = GroupedHeads(heads, together)
+    sizes = [len(group) for group in groups.groups]
+    steps = [own if size == together else programs.step(size, stacked=True) for size in sizes]
+    everywhere = jnp.ones(batch_size, bool)
+    terms = [Terms(alpha, jnp.float32(config.loss.beta), everywhere) for alpha in jnp.linspace(0, 1, heads)]
+    several = SweepStep(programs, groups, steps, terms)
+    placed = placement.put_frozen(frozen)
+    batch = placement.put_batch(_batch(batch_size, tuple(config.data.canvas), len(config.data.classes)))
+    state = TrainState.create(jax.tree.map(np.asarray, head), tx)
+
+    def fresh() -> TrainState:
+        return placement.put(jax.tree.map(np.array, state))  # a copy: the state is donated
+
+    need = needed(programs, own)
+    one = placement.compile_step(make_train_step(graphdef, tx, config), frozen)
+    return (
+        Program(1, one, fresh(), placed, batch, need.of(1)),
+        Program(heads, several, groups.form([fresh() for _ in range(heads)]), placed, batch, need.of(heads)),
     )
-    state = TrainState.create(head, tx)
-    stacked = StackedHeads().join([state] * heads)
-
-    def compiled(step: TrainStep, state: TrainState, heads: int) -> Program:
-        state = placement.put(jax.tree.map(np.array, state))  # a copy: the state is donated
-        made: Any = placement.compile_step(step, frozen)
-        return Program(heads, made.lower(state, frozen, batch).compile(), state, frozen, batch)
-
-    return compiled(make_train_step(graphdef, tx, config), state, 1), compiled(several, stacked, heads)
 
 
 def _batch(size: int, canvas: tuple[int, int], classes: int) -> dict[str, np.ndarray]:

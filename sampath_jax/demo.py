@@ -59,8 +59,8 @@ def _untrained_dice(config: ConfigDict) -> float:
 
     placement = Placement(make_mesh(config.mesh))
     graphdef, head, frozen = split_head(build_model(config))
-    confusion = Evaluator(graphdef, config, placement).evaluate(
-        placement.put(head), placement.put_frozen(frozen), evaluation_batches(config, "test")
+    (confusion,) = Evaluator(graphdef, config, placement).evaluate(
+        [placement.put(head)], placement.put_frozen(frozen), evaluation_batches(config, "test")
     )
     names = [entry["name"] for entry in config.data.classes]
     return float(Scores.from_confusion(confusion.sum(0), names).macro_dice)

@@ -4,7 +4,6 @@ The encoders are loaded once, and every head decodes the same features. A single
 """
 
 import itertools
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,8 @@ from ml_collections import ConfigDict
 from sampath_jax.config import differences
 from sampath_jax.errors import InputError
 from sampath_jax.models.sam_path import SamPath
-from sampath_jax.training.heads import StackedHeads
-from sampath_jax.training.sweep_settings import SETTINGS_FILE
+from sampath_jax.training.heads import stack
+from sampath_jax.training.sweep_settings import SETTINGS_FILE, read_settings
 from sampath_jax.workdir import WorkDir, load_head, load_model
 
 #: A work directory, the folder of a sweep, or several of them.
@@ -74,7 +73,7 @@ def load_ensemble(
                 f"encoders, {metas[0]['frozen'][:12]} and {meta['frozen'][:12]}"
             )
     model = load_model(paths[0], str(steps[0]), overrides).model
-    return Ensemble(model, StackedHeads().join(heads), runs[0].config, paths, steps)
+    return Ensemble(model, stack(list(heads)), runs[0].config, paths, steps)
 
 
 def member_paths(places: Places) -> tuple[Path, ...]:
@@ -95,13 +94,9 @@ def member_paths(places: Places) -> tuple[Path, ...]:
 
 
 def _members(place: Path) -> tuple[Path, ...]:
-    file = place / SETTINGS_FILE
-    if not file.is_file():
+    if not (place / SETTINGS_FILE).is_file():
         return (place,)
-    try:
-        return tuple(place / head["name"] for head in json.loads(file.read_text()))
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file} is damaged ({error}): it is not a list that a sweep wrote") from error
+    return tuple(place / head["name"] for head in read_settings(place))
 
 
 def _check_alike(first: WorkDir, other: WorkDir, keys: tuple[str, ...]) -> None:

@@ -23,13 +23,13 @@ def main(arguments: Sequence[str]) -> int:
     )
     swept = [argument for argument in arguments if argument.startswith("--sweep.")]
     options, config = cli.parse(parser, [argument for argument in arguments if argument not in swept])
+    assert config is not None
     distributed.start(options.distributed)
     from sampath_jax.evaluation.sweep_figure import write_sweep
     from sampath_jax.training.sweep import sweep
 
-    assert config is not None
     outcome = sweep(config, swept, options.workdir)
-    if outcome.exit_status == 0:
+    if outcome.exit_status == 0 and distributed.is_first_process():
         write_sweep(options.workdir)
         console.out.print(f"Written to {options.workdir}", soft_wrap=True)
     return outcome.exit_status

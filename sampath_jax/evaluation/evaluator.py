@@ -6,7 +6,7 @@ devices can change a score.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -81,26 +81,35 @@ class Evaluator:
             predicted, logits = decode(frozen, head, features)
             return tile_confusions(labels, predicted, num_classes), valid, predicted, logits
 
+        def count(*arguments: Any) -> tuple:
+            return score(*arguments)[:2]
+
         whole, rows = placement.replicated, placement.by_batch
         self._encode = jax.jit(encode, out_shardings=rows)
         self._score = jax.jit(score, out_shardings=(whole, whole, rows, rows))
+        self._count = jax.jit(count, out_shardings=whole)
 
     def evaluate(
-        self, head: Tree, frozen: Tree, batches: Batches, cache: FeatureStore | None = None
-    ) -> Int[np.ndarray, "n k k"]:
-        """Confusion matrices [n, k+1, k+1] of the tiles of `batches`, in order, on every process.
+        self, heads: Sequence[Tree], frozen: Tree, batches: Batches, cache: FeatureStore | None = None
+    ) -> Int[np.ndarray, "heads n k k"]:
+        """Confusion matrices [n, k+1, k+1] of the tiles of `batches`, in order, of each head.
+
+        Every process gets them all.
 
         Args:
-            head: trained parameters.
-            frozen: all others.
+            heads: trained parameters of each. A sequence that makes them when asked is asked once a batch.
+            frozen: all others; the heads see the same features.
             batches: as `data.pipeline.evaluation_batches` gives them.
             cache: of features of whole tiles, see `CachedFeatures`; needs `batches.source.tiles`.
         """
-        counts = [
-            np.asarray(done.confusion)[np.asarray(done.valid)]
-            for done in self.run(head, frozen, batches, cache)
-        ]
-        return np.concatenate(counts).astype(np.int64)
+        counts: list[np.ndarray] = []
+        cached, ahead = _cached(cache, batches), None
+        for batch in batches:
+            behind, ahead = ahead, self._counts(heads, frozen, batch, cached)
+            if behind is not None:
+                counts.append(_without_padding(behind))
+        assert ahead is not None
+        return np.concatenate([*counts, _without_padding(ahead)], axis=1).astype(np.int64)
 
     def run(
         self, head: Tree, frozen: Tree, batches: Batches, cache: FeatureStore | None = None, *, timed: int = 0
@@ -114,10 +123,7 @@ class Evaluator:
             cache: as for `evaluate`.
             timed: how many batches have their `seconds` taken, from the second on: the first compiles.
         """
-        cached = None
-        if cache is not None:
-            cached = CachedFeatures(cache, [tile.id for tile in batches.source.tiles])
-        ahead = None
+        cached, ahead = _cached(cache, batches), None
         for number, batch in enumerate(batches):
             if 1 <= number <= timed:
                 jax.block_until_ready(ahead)
@@ -146,6 +152,14 @@ class Evaluator:
         counts, valid, labels, logits = self._score(frozen, head, features, placed["label"], placed["valid"])
         return Evaluated(counts, valid, labels, logits, batch)
 
+    def _counts(
+        self, heads: Sequence[Tree], frozen: Tree, batch: Mapping[str, Any], cached: CachedFeatures | None
+    ) -> list[tuple[Any, Valid]]:
+        """Confusion matrices of the rows for each head, and which rows are tiles; still on the devices."""
+        placed = self._placement.put_batch({"label": batch["label"], "valid": batch["valid"]})
+        features = self._features(heads[0], frozen, batch, cached)
+        return [self._count(frozen, head, features, placed["label"], placed["valid"]) for head in heads]
+
     def _features(
         self, head: Tree, frozen: Tree, batch: Mapping[str, Any], cached: CachedFeatures | None
     ) -> Features:
@@ -156,3 +170,11 @@ class Evaluator:
         if cached is not None:
             cached.keep(batch, features)
         return features
+
+
+def _cached(cache: FeatureStore | None, batches: Batches) -> CachedFeatures | None:
+    return None if cache is None else CachedFeatures(cache, [tile.id for tile in batches.source.tiles])
+
+
+def _without_padding(counts: Sequence[tuple[Any, Valid]]) -> Int[np.ndarray, "heads b k k"]:
+    return np.stack([np.asarray(confusion)[np.asarray(valid)] for confusion, valid in counts])

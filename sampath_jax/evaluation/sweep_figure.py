@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from sampath_jax import console
 from sampath_jax.errors import InputError
-from sampath_jax.training.sweep_settings import SETTINGS_FILE
+from sampath_jax.training.sweep_settings import read_settings
 from sampath_jax.workdir import WorkDir, explain_os_errors, write_atomically
 
 #: What the horizontal axes are called.
@@ -39,12 +38,7 @@ def write_sweep(path: Path) -> None:
 
 def read_sweep(path: Path) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
     """The swept keys, and per head its name, settings, and the scores of its best evaluation."""
-    file = path / SETTINGS_FILE
-    if not file.is_file():
-        raise InputError(
-            f"{path} holds no sweep: it has no {SETTINGS_FILE}. Make one with python -m sampath_jax.sweep"
-        )
-    heads = json.loads(file.read_text())
+    heads = read_settings(path)
     keys = tuple(key for key in heads[0] if key != "name")
     return keys, [head | _best(path / head["name"]) for head in heads]
 

@@ -11,7 +11,6 @@ import sampath_jax
 from sampath_jax.data.source import TileSource
 from sampath_jax.errors import InputError
 from sampath_jax.training.checkpoints import Checkpoints
-from sampath_jax.training.interrupt import Interrupt
 from sampath_jax.training.validation import Validation
 from sampath_jax.training.watch import Means
 from sampath_jax.workdir import WorkDir, check_frozen
@@ -80,15 +79,8 @@ class HeadRecord:
         """Whether the scores of `step` are recorded already."""
         return any(record["step"] == step for record in self.workdir.read_metrics())
 
-    def evaluate(
-        self, step: int, epoch: float, head: Any, frozen: Any, stop: Interrupt | None
-    ) -> tuple[dict[str, Any], bool]:
-        """Scores on the validation split, and whether they are the best so far; both are recorded.
-
-        Raises:
-            Stopped: `stop` was requested meanwhile; nothing is recorded.
-        """
-        scores = self.validation.scores(head, frozen, stop)
+    def note(self, step: int, epoch: float, scores: dict[str, Any]) -> bool:
+        """Records scores on the validation split. Returns whether they are the best so far."""
         before, score = self.checkpoints.best_score, scores["macro_dice"]
         best = step > 0 and score is not None and (before is None or score > before)
         if score is not None:
@@ -98,7 +90,7 @@ class HeadRecord:
             line = {"step": step, "epoch": epoch, "time": now, "train": self._means.means(), "val": scores}
             self.workdir.append_metrics(line)
         self._means = Means()
-        return scores, best
+        return best
 
     def save(self, step: int, epoch: float, head: Any, opt_state: Any, data: Mapping[str, Any]) -> None:
         """Starts saving a checkpoint."""

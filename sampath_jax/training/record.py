@@ -32,7 +32,6 @@ def record_start(path: Path, report: DatasetReport, placement: Placement) -> Non
     Raises:
         InputError: a full disk, a missing permission.
     """
-    starts = read_record(path).get("starts", [])
     devices = placement.mesh.devices.flatten()
     start = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -41,7 +40,26 @@ def record_start(path: Path, report: DatasetReport, placement: Placement) -> Non
         "processes": placement.process_count,
         "versions": versions(),
     }
-    content = {"data": data_facts(report), "starts": [*starts, start]}
+    _add_start(path, start, {"data": data_facts(report)})
+
+
+def copy_start(source: Path, target: Path, *, with_data: bool) -> None:
+    """Adds the latest start of the sweep in `source` to the record of one of its heads, in `target`.
+
+    Args:
+        source: folder of the sweep.
+        target: folder of the head.
+        with_data: the facts about the data too, which a head with another validation fold does not share.
+
+    Raises:
+        InputError: a full disk, a missing permission.
+    """
+    record = read_record(source)
+    _add_start(target, record["starts"][-1], {"data": record["data"]} if with_data else {})
+
+
+def _add_start(path: Path, start: dict[str, Any], data: dict[str, Any]) -> None:
+    content = {**data, "starts": [*read_record(path).get("starts", []), start]}
     with explain_os_errors(path):
         write_atomically(path / FILE, json.dumps(content, indent=2) + "\n")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from sampath_jax import console
@@ -19,12 +20,11 @@ from sampath_jax.distributed import Placement, all_or_none
 from sampath_jax.errors import InputError
 from sampath_jax.freed_memory import return_freed_memory
 from sampath_jax.training.head_record import HeadRecord
-from sampath_jax.training.heads import Heads
+from sampath_jax.training.heads import Heads, Parameters, RunState, RunStep
 from sampath_jax.training.interrupt import Interrupt
 from sampath_jax.training.plan import Plan
 from sampath_jax.training.progress import Speed, TrainingProgress
 from sampath_jax.training.state import TrainState
-from sampath_jax.training.step import TrainStep
 from sampath_jax.training.validation import Stopped
 from sampath_jax.training.watch import LossWatch, NotFinite
 
@@ -51,9 +51,9 @@ class Run:
         heads: Heads,
         placement: Placement,
         plan: Plan,
-        state: TrainState,
+        state: RunState,
         frozen: Any,
-        step: TrainStep,
+        step: RunStep,
         batches: BatchIterator,
         put: Callable[[Batch], Any],
         tensorboard: Path | None,
@@ -85,14 +85,12 @@ class Run:
             record.checkpoints.rewind(last, record.workdir.scores())
         if last is None:
             return
-        parts = []
         for i, record in enumerate(self._records):
             like = self._heads.take(self._state, i)
             head, opt_state, data = record.restore(last, like.head, like.opt_state)
-            parts.append(TrainState(like.step, head, opt_state))
-        state = self._heads.join(parts)
-        step = jax.tree.map(lambda old: self._placement.put(np.full(old.shape, last, np.int32)), state.step)
-        self._state = state._replace(step=step)
+            step = self._placement.put(jnp.int32(last))
+            restored = TrainState(step, head, opt_state)
+            self._state = self._heads.replace(self._state, i, restored)
         self.step = last
         self._batches.set_state(data)
         if self._placement.process_index == 0:
@@ -160,28 +158,41 @@ class Run:
         """Evaluates every head on its validation split, shows and records the scores.
 
         Returns:
-            Whether one is the best so far. False if `stop` was requested meanwhile: what is recorded by then
-            is made again when the run is resumed.
+            Whether one is the best so far. False if `stop` was requested meanwhile: then nothing is recorded,
+            and the run evaluates when it is resumed.
         """
         several, any_best = len(self._records) > 1, False
-        for i, record in enumerate(self._records):
-            head = self._heads.take(self._state.head, i)
-            try:
-                scores, best = record.evaluate(self.step, self._epoch, head, self._frozen, stop)
-            except Stopped:
-                return False
+        try:
+            scored = self._scores(stop)
+        except Stopped:
+            return False
+        for record, scores in zip(self._records, scored, strict=True):
+            best = record.note(self.step, self._epoch, scores)
             name = record.workdir.path.name if several else ""
             self.progress.evaluation(self.step, scores, best=best, name=name)
             any_best = any_best or best
         self._speed.restart()
         return any_best
 
+    def _scores(self, stop: Interrupt | None) -> list[dict[str, Any]]:
+        """Of every head; those that validate on the same tiles share one pass over them."""
+        scores: dict[int, dict[str, Any]] = {}
+        for validation in dict.fromkeys(record.validation for record in self._records):
+            sharing = [i for i, record in enumerate(self._records) if record.validation is validation]
+            parameters = Parameters(self._heads, self._state, sharing)
+            scored = validation.scores(parameters, self._frozen, stop, self.progress.validating)
+            scores |= zip(sharing, scored, strict=True)
+        return [scores[i] for i in range(len(self._records))]
+
     def save(self) -> None:
-        """Starts saving checkpoints. Call `read_losses` first: it refuses a state that is not finite."""
-        if len(self._records) > 1:  # heads are never more than one save apart
-            self.wait()
+        """Starts saving checkpoints. Call `read_losses` first: it refuses a state that is not finite.
+
+        Head after head, each when the one before it is complete on disk (the first, when the last of the save
+        before is): so memory holds the copy of one head, and heads are never more than one save apart.
+        """
         data: Mapping[str, Any] = self._batches.get_state()
         for i, record in enumerate(self._records):
+            self._records[i - 1].checkpoints.wait()
             state = self._heads.take(self._state, i)
             record.save(self.step, self._epoch, state.head, state.opt_state, data)
         self._speed.restart()

@@ -1,11 +1,12 @@
 """Scores on the validation split while training, with the encoders' features computed once."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from flax import nnx
+from jaxtyping import Int
 
 from sampath_jax.data.feature_cache import FeatureCache, Room
 from sampath_jax.data.pipeline import Batch, BatchIterator, evaluation_batches
@@ -64,15 +65,33 @@ class Validation:
         """The validation tiles."""
         return self._batches.source
 
-    def scores(self, head: Any, frozen: Any, stop: Interrupt | None = None) -> dict[str, Any]:
+    def scores(
+        self,
+        heads: Sequence[Any],
+        frozen: Any,
+        stop: Interrupt | None = None,
+        shown: Callable[[int, int], None] | None = None,
+    ) -> list[dict[str, Any]]:
         """Overall and per-class scores as plain numbers for `metrics.jsonl`; None where not defined.
+
+        Args:
+            heads: the trained parameters of each; they share one pass over the tiles.
+            frozen: all other parameters.
+            stop: looked at before every batch.
+            shown: called after every batch, with the tiles done and all tiles.
 
         Raises:
             Stopped: `stop` was requested meanwhile.
         """
         self._batches.set_state({"next_batch": 0})
-        confusion = self._evaluator.evaluate(head, frozen, _Stoppable(self._batches, stop), self._cache)
-        scores = Scores.from_confusion(confusion.sum(0), self._names)
+        batches = _Watched(self._batches, stop, shown)
+        return [
+            self._plain(confusion.sum(0))
+            for confusion in self._evaluator.evaluate(heads, frozen, batches, self._cache)
+        ]
+
+    def _plain(self, confusion: Int[np.ndarray, "k k"]) -> dict[str, Any]:
+        scores = Scores.from_confusion(confusion, self._names)
         per_class = {
             name: {key: _number(value) for key, value in values.items()}
             for name, values in scores.per_class().items()
@@ -84,18 +103,23 @@ class Validation:
         self._batches.close()
 
 
-class _Stoppable:
-    """Batches that end with `Stopped` when a signal has come."""
+class _Watched:
+    """Batches that say how far they are, and end with `Stopped` when a signal has come."""
 
-    def __init__(self, batches: BatchIterator, stop: Interrupt | None):
-        self._batches, self._stop = batches, stop
+    def __init__(
+        self, batches: BatchIterator, stop: Interrupt | None, shown: Callable[[int, int], None] | None
+    ):
+        self._batches, self._stop, self._shown = batches, stop, shown
         self.source = batches.source
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self._batches:
+        plan = self._batches.plan
+        for number, batch in enumerate(self._batches, start=1):
             if self._stop is not None and self._stop.requested:
                 raise Stopped
             yield batch
+            if self._shown is not None:
+                self._shown(min(number * plan.batch_size, plan.n_tiles), plan.n_tiles)
 
 
 def _number(value: Any) -> float | int | None:

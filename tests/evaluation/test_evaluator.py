@@ -80,7 +80,8 @@ def evaluate(model, tiles, batch_size=2, devices=1, **cache):
     graphdef, head, frozen = split_head(model)
     placement, evaluator = evaluator_of(graphdef, batch_size, devices)
     batches = Tiles(*tiles, batch_size)
-    return evaluator.evaluate(placement.put(head), placement.put_frozen(frozen), batches, **cache)
+    (counts,) = evaluator.evaluate([placement.put(head)], placement.put_frozen(frozen), batches, **cache)
+    return counts
 
 
 @pytest.fixture(scope="module")

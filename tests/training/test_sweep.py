@@ -1,95 +1,191 @@
-"""Heads that are trained together equal heads that are trained alone."""
+"""Heads that are trained together equal heads that are trained alone, and the command does what it says."""
 
+import csv
 import json
+import shutil
 
+import cv2
 import jax
 import numpy as np
 import pytest
 
+from sampath_jax import evaluate, predict, report
+from sampath_jax import sweep as command
 from sampath_jax.config import override
-from sampath_jax.distributed import Placement, make_mesh
+from sampath_jax.data import pipeline
 from sampath_jax.errors import InputError
 from sampath_jax.evaluation.sweep_figure import read_sweep, write_sweep
-from sampath_jax.training import memory
+from sampath_jax.training import free_memory, memory, session
 from sampath_jax.training.checkpoints import Checkpoints
 from sampath_jax.training.loop import train
-from sampath_jax.training.state import TrainState
 from sampath_jax.training.sweep import sweep
 from sampath_jax.training.sweep_settings import parse_sweep
 from sampath_jax.workdir import WorkDir, load_head
-from tests.training.experiments import small_config
+from tests.test_weights import sam_folder
+from tests.training.experiments import small_config, small_overrides
 
 pytestmark = pytest.mark.optim
+
+#: Every step is evaluated, so that its losses stand in a line of their own.
+EACH_STEP = ("optim.epochs=2", "optim.drop_epochs=(1,)", "eval.every_epochs=0.34")
+SWEPT = ["--sweep.loss.alpha=0.25,0.75", "--sweep.loss.beta=0,0.5"]
+NAMES = ["alpha=0.25_beta=0", "alpha=0.25_beta=0.5", "alpha=0.75_beta=0", "alpha=0.75_beta=0.5"]
+#: Of them, those that are trained alone too.
+ALONE = (NAMES[1], NAMES[2])
 
 
 @pytest.fixture(scope="module")
 def config(tiles):
-    return small_config(tiles, "optim.epochs=2", "optim.drop_epochs=(1,)")
+    return small_config(tiles, *EACH_STEP)
 
 
 @pytest.fixture(scope="module")
-def swept(config, tmp_path_factory):
+def swept(tiles, tmp_path_factory):
+    """The folder that the command leaves."""
     path = tmp_path_factory.mktemp("sweep") / "run"
-    outcome = sweep(config, ["--sweep.loss.alpha=0.25,0.75", "--sweep.loss.beta=0.5"], path)
-    return path, outcome
+    files = ["--config", "configs/demo.py", "--workdir", str(path)]
+    assert command.main([*files, *small_overrides(tiles, *EACH_STEP), *SWEPT]) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def alone(config, tmp_path_factory):
+    path = tmp_path_factory.mktemp("alone")
+    for setting in parse_sweep(config, SWEPT):
+        if setting.name in ALONE:
+            train(setting.config, path / setting.name)
+    return path
 
 
 def lines_of(path):
     return WorkDir.open(path).read_metrics()
 
 
-def test_each_head_equals_the_same_setting_trained_alone(config, swept, tmp_path):
-    path, outcome = swept
-    assert [setting.name for setting in outcome.settings] == ["alpha=0.25_beta=0.5", "alpha=0.75_beta=0.5"]
-    for setting in outcome.settings:
-        alone = tmp_path / setting.name
-        train(setting.config, alone)
-        together = lines_of(path / setting.name)
-        assert [line["step"] for line in together] == [line["step"] for line in lines_of(alone)]
-        for ours, theirs in zip(together, lines_of(alone), strict=True):
-            for name, value in theirs["train"].items():
-                assert ours["train"][name] == pytest.approx(value, rel=1e-5), (line_of(ours), name)
-        _, head, _ = load_head(WorkDir.open(path / setting.name), "last")
-        _, other, _ = load_head(WorkDir.open(alone), "last")
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), head, other)
+def head_of(path):
+    return load_head(WorkDir.open(path), "last")[1]
 
 
-def line_of(record):
-    return f"step {record['step']}"
+def assert_equal_heads(path, other):
+    jax.tree.map(np.testing.assert_array_equal, head_of(path), head_of(other))
 
 
-def test_the_heads_differ(swept):
-    path, outcome = swept
-    losses = [lines_of(path / setting.name)[-1]["train"]["loss"] for setting in outcome.settings]
-    assert abs(losses[0] - losses[1]) > 1e-3
+def assert_every_step_is_that_of(alone, together, steps=6):
+    ours, theirs = lines_of(together), lines_of(alone)
+    assert [line["step"] for line in ours] == [line["step"] for line in theirs] == list(range(steps + 1))
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine["train"] == pytest.approx(other["train"], rel=1e-5), mine["step"]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), head_of(together), head_of(alone))
 
 
-def test_table_and_plot(swept):
-    path, _ = swept
-    write_sweep(path)
-    keys, rows = read_sweep(path)
+@pytest.mark.parametrize("name", ALONE)
+def test_every_step_of_a_head_equals_the_same_setting_trained_alone(swept, alone, name):
+    assert_every_step_is_that_of(alone / name, swept / name)
+
+
+def test_so_it_does_where_all_heads_step_together(config, alone, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "group_sizes", lambda heads: [heads])
+    sweep(config, SWEPT, tmp_path / "run")
+    for name in ALONE:
+        assert_every_step_is_that_of(alone / name, tmp_path / "run" / name)
+
+
+def test_seeds_start_from_other_heads_and_see_the_same_batches(tiles, tmp_path):
+    sam_folder(tmp_path / "sam")
+    weights = ("model.encoders=('sam',)", f"weights.sam={tmp_path / 'sam'}")
+    config = small_config(tiles, "optim.epochs=1", "optim.drop_epochs=()", *EACH_STEP[2:], *weights)
+    outcome = sweep(config, ["--sweep.seed=0,3"], tmp_path / "run")
+    first, other = outcome.settings
+    assert (first.config.seed, other.config.seed, other.config.data.seed) == (0, 3, 0)
+    train(other.config, tmp_path / "alone")
+    assert_every_step_is_that_of(tmp_path / "alone", tmp_path / "run" / other.name, steps=3)
+    losses = [lines_of(tmp_path / "run" / setting.name)[1]["train"]["loss"] for setting in (first, other)]
+    assert abs(losses[0] - losses[1]) > 1e-4
+
+
+def test_what_the_command_leaves(swept):
+    listed = json.loads((swept / "sweep.json").read_text())
+    assert [head["name"] for head in listed] == NAMES
+    assert listed[1] == {"name": NAMES[1], "loss.alpha": 0.25, "loss.beta": 0.5}
+    keys, rows = read_sweep(swept)
     assert keys == ("loss.alpha", "loss.beta")
-    assert [row["loss.alpha"] for row in rows] == [0.25, 0.75]
-    text = (path / "sweep.csv").read_text()
-    for row in rows:
-        assert f"{row['val_dice']}" in text
-    assert (path / "sweep.png").stat().st_size > 1000
-    assert "<svg" in (path / "sweep.svg").read_text()
+    with (swept / "sweep.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [(row["head"], row["val_dice"]) for row in table] == [
+        (row["name"], str(row["val_dice"])) for row in rows
+    ]
+    assert cv2.imread(str(swept / "sweep.png")).std() > 1
+    assert "<svg" in (swept / "sweep.svg").read_text()
+    for name in NAMES:
+        assert {"config.json", "metrics.jsonl", "checkpoints"} <= {p.name for p in (swept / name).iterdir()}
+    losses = {lines_of(swept / name)[-1]["train"]["loss"] for name in NAMES}
+    assert len(losses) == len(NAMES)
+
+
+def test_other_commands_take_a_sweep_and_its_heads(swept, tiles, tmp_path):
+    path = shutil.copytree(swept, tmp_path / "sweep")
+    image = next((tiles / "img").iterdir())
+    files = ["--input", str(image), "--output", str(tmp_path / "masks")]
+    assert predict.main(["--workdir", str(path), *files]) == 0
+    mask = cv2.imread(str(tmp_path / "masks" / f"{image.stem}.png"), cv2.IMREAD_UNCHANGED)
+    assert mask.shape == cv2.imread(str(image)).shape[:2]
+    assert evaluate.main(["--workdir", str(path)]) == 0
+    scores = json.loads((path / "evaluation" / "test" / "scores.json").read_text())
+    assert len(scores["source"]["ensemble"]) == len(NAMES)
+    assert report.main(["--workdir", str(path / NAMES[0])]) == 0
+    page = (path / NAMES[0] / "report.html").read_text()
+    assert "were not recorded" not in page
+    assert "Started" in page
+
+
+def test_heads_that_validate_on_the_same_tiles_read_them_once(config, tmp_path, monkeypatch):
+    loaded, load = [], pipeline.LoadBatch.load
+
+    def counting(self, rows, with_image):
+        loaded.extend(self.source.tiles[i].split for i in rows.index[rows.valid])
+        return load(self, rows, with_image)
+
+    monkeypatch.setattr(pipeline.LoadBatch, "load", counting)
+    short = override(config, ["optim.epochs=0.34", "optim.drop_epochs=()", "eval.every_epochs=1"])
+    sweep(short, ["--sweep.loss.alpha=0,0.5,1"], tmp_path / "run")
+    assert loaded.count("val") == 2 * 3  # before the first step and after the last
 
 
 def test_a_finished_sweep_does_nothing_more_and_another_list_is_refused(config, swept):
-    path, outcome = swept
-    again = sweep(config, ["--sweep.loss.alpha=0.25,0.75", "--sweep.loss.beta=0.5"], path)
-    assert again.scores == outcome.scores
-    with pytest.raises(InputError, match=r"belongs to a sweep over alpha=0\.25_beta=0\.5"):
-        sweep(config, ["--sweep.loss.alpha=0.25"], path)
+    before = {name: lines_of(swept / name) for name in NAMES}
+    assert sweep(config, SWEPT, swept).exit_status == 0
+    assert {name: lines_of(swept / name) for name in NAMES} == before
+    with pytest.raises(InputError, match=r"belongs to a sweep over alpha=0\.25_beta=0, "):
+        sweep(config, ["--sweep.loss.alpha=0.25"], swept)
 
 
-def test_after_a_kill_between_two_saves_all_heads_go_on_from_the_older(config, swept, tmp_path, monkeypatch):
+def test_a_refused_sweep_leaves_the_folder_to_a_corrected_one(config, tmp_path, monkeypatch):
+    short = override(config, ["optim.epochs=0.34", "optim.drop_epochs=()"])
+    path, many = tmp_path / "run", ["--sweep.loss.alpha=0,0.5,1"]
+    monkeypatch.setattr(free_memory, "free_bytes", lambda device: 10**6)
+    with pytest.raises(InputError, match="0 heads would fit"):
+        sweep(short, many, path)
+    assert not path.exists()
+    monkeypatch.undo()
+
+    def missing(*arguments, **options):
+        raise InputError("no weights")
+
+    monkeypatch.setattr(session, "build_model", missing)
+    with pytest.raises(InputError, match="no weights"):
+        sweep(short, many, path)
+    monkeypatch.undo()
+    assert sweep(short, ["--sweep.loss.alpha=0"], path).exit_status == 0
+    assert [head["name"] for head in json.loads((path / "sweep.json").read_text())] == ["alpha=0"]
+
+
+@pytest.mark.parametrize("together", [1, 4])
+def test_after_a_kill_between_two_saves_all_heads_go_on_from_the_older(
+    config, swept, tmp_path, monkeypatch, together
+):
     """The second head never saw the last save: both resume from the one before and end as if nothing was."""
-    path, outcome = swept
+    monkeypatch.setattr(memory, "group_sizes", lambda heads: [together])
     saved = Checkpoints.save
-    victim = tmp_path / "killed" / outcome.settings[1].name / "checkpoints"
+    victim = tmp_path / "killed" / NAMES[1] / "checkpoints"
 
     def save(self, step, *arguments):
         if self.folder == victim and step == 6:
@@ -97,25 +193,36 @@ def test_after_a_kill_between_two_saves_all_heads_go_on_from_the_older(config, s
         saved(self, step, *arguments)
 
     monkeypatch.setattr(Checkpoints, "save", save)
-    arguments = ["--sweep.loss.alpha=0.25,0.75", "--sweep.loss.beta=0.5"]
     with pytest.raises(KeyboardInterrupt):
-        sweep(config, arguments, tmp_path / "killed")
-    monkeypatch.undo()
-    sweep(config, arguments, tmp_path / "killed")
-    for setting in outcome.settings:
-        _, head, _ = load_head(WorkDir.open(tmp_path / "killed" / setting.name), "last")
-        _, whole, _ = load_head(WorkDir.open(path / setting.name), "last")
-        jax.tree.map(np.testing.assert_array_equal, head, whole)
-        assert len(lines_of(tmp_path / "killed" / setting.name)) == len(lines_of(path / setting.name))
+        sweep(config, SWEPT, tmp_path / "killed")
+    assert WorkDir.open(tmp_path / "killed" / NAMES[0]).checkpoints.joinpath("6").is_dir()
+    monkeypatch.setattr(Checkpoints, "save", saved)
+    sweep(config, SWEPT, tmp_path / "killed")
+    for name in NAMES:
+        assert len(lines_of(tmp_path / "killed" / name)) == len(lines_of(swept / name))
+        if together == 1:
+            assert_equal_heads(tmp_path / "killed" / name, swept / name)
 
 
-def test_folds_are_swept_each_without_its_own_validation_tiles(config, tmp_path):
-    outcome = sweep(override(config, ["optim.epochs=1"]), ["--sweep.data.val_fold=0,1"], tmp_path / "folds")
-    configs = [setting.config.data.val_fold for setting in outcome.settings]
-    assert configs == [0, 1]
-    assert all(score is not None for score in outcome.scores)
-    listed = json.loads((tmp_path / "folds" / "sweep.json").read_text())
-    assert listed == [{"name": f"val_fold={f}", "data.val_fold": f} for f in (0, 1)]
+def test_the_tiles_that_validate_a_head_do_not_train_it(config, tiles, tmp_path):
+    """Other labels on the tiles of fold 0 leave the head alone that fold 0 validates, and no other."""
+    shutil.copytree(tiles, tmp_path / "tiles")
+    with (tiles / "cv.csv").open() as file:
+        first = [row["img_id"] for row in csv.DictReader(file) if row["fold"] == "0"]
+    assert first
+    for name in first:
+        mask = cv2.imread(str(tiles / "mask" / f"{name}.png"), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(tmp_path / "tiles" / "mask" / f"{name}.png"), np.ascontiguousarray(mask[::-1, ::-1]))
+    short = override(config, ["optim.epochs=1", "optim.drop_epochs=()", "eval.every_epochs=1"])
+    for name, root in (("as it was", tiles), ("changed", tmp_path / "tiles")):
+        outcome = sweep(
+            override(short, [f"data.root={root}"]), ["--sweep.data.val_fold=0,1"], tmp_path / name
+        )
+        assert [setting.config.data.val_fold for setting in outcome.settings] == [0, 1]
+        assert all(score is not None for score in outcome.scores)
+    assert_equal_heads(tmp_path / "as it was" / "val_fold=0", tmp_path / "changed" / "val_fold=0")
+    with pytest.raises(AssertionError):
+        assert_equal_heads(tmp_path / "as it was" / "val_fold=1", tmp_path / "changed" / "val_fold=1")
 
 
 @pytest.mark.parametrize(
@@ -124,26 +231,31 @@ def test_folds_are_swept_each_without_its_own_validation_tiles(config, tmp_path)
         (["--sweep.model.sam=tiny,vit_b"], r"only these keys may differ: loss\.alpha"),
         (["--sweep.data.canvas=64,128"], "only these keys may differ"),
         (["--sweep.loss.alpha="], "write it as"),
-        (["--sweep.loss.alpha=0.5,0.5"], "twice"),
+        (["--sweep.loss.alpha=0.5,0.50"], r"alpha=0\.5 and alpha=0\.50 are the same"),
+        (["--sweep.loss.alpha=0.5", "--sweep.loss.alpha=0.25"], "given twice"),
         (["--sweep.loss.alpha=0.5,2"], "must be between 0 and 1"),
+        (["--sweep.seed=0,1"], "other encoders"),
+        (["--sweep.data.val_fold=0,7"], r"no tile has fold 7; the folds are 0, 1"),
+        (["--sweep.data.val_fold=-1,0"], r"no tile has fold -1"),
         ([], "nothing to sweep"),
     ],
 )
-def test_sweeps_that_cannot_be(config, arguments, message):
+def test_sweeps_that_cannot_be(config, arguments, message, tmp_path):
     with pytest.raises(InputError, match=message):
-        parse_sweep(config, arguments)
+        sweep(config, arguments, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
-def test_seeds_of_random_encoders_cannot_be_swept(config, tmp_path):
-    with pytest.raises(InputError, match="other encoders"):
-        sweep(config, ["--sweep.seed=0,1"], tmp_path / "seeds")
+def test_folds_of_a_layout_without_folds_cannot_be_swept(config, tmp_path):
+    plain = override(config, ["data.layout=plain"])
+    with pytest.raises(InputError, match="plain layout have no folds"):
+        sweep(plain, ["--sweep.data.val_fold=0,1"], tmp_path / "run")
 
 
-def test_a_sweep_that_does_not_fit_says_how_many_heads_would(config, monkeypatch):
-    monkeypatch.setattr(memory, "available_bytes", lambda device: 101_000_000)
-    placement = Placement(make_mesh(config.mesh))
-    array = jax.ShapeDtypeStruct((1000, 1000), np.float32)  # 4 MB; a state of three is 12
-    one = TrainState(jax.ShapeDtypeStruct((), np.int32), array, (array, array))
-    memory.check_fits(one, 4, 1, placement)
-    with pytest.raises(InputError, match="5 heads would fit"):
-        memory.check_fits(one, 20, 1, placement)
+@pytest.mark.parametrize("text", ["[", "{}", "[]", "[1]", '[{"name": "a"}, {"nom": "b"}]'])
+def test_a_damaged_list_says_so(tmp_path, text):
+    with pytest.raises(InputError, match="holds no sweep"):
+        write_sweep(tmp_path)
+    (tmp_path / "sweep.json").write_text(text)
+    with pytest.raises(InputError, match=r"sweep\.json is damaged"):
+        write_sweep(tmp_path)
