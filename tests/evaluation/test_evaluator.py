@@ -9,7 +9,6 @@ import pytest
 
 from sampath_jax.config import base_config
 from sampath_jax.distributed import Placement, make_mesh
-from sampath_jax.errors import InputError
 from sampath_jax.evaluation import evaluator as evaluator_module
 from sampath_jax.evaluation.confusion import mask_confusion
 from sampath_jax.evaluation.evaluator import Evaluator
@@ -155,6 +154,6 @@ def test_cached_features_are_used(model, tiles):
     assert (other[3] != plain[3]).any()
 
 
-def test_batch_that_does_not_split_over_the_devices(model, tiles):
-    with pytest.raises(InputError, match=r"eval\.batch_size is 3"):
-        evaluate(model, tiles, batch_size=3, devices=2)
+def test_a_batch_that_the_devices_do_not_divide_gives_the_same_counts(model, tiles):
+    counts = evaluate(model, tiles, batch_size=3, devices=2)
+    np.testing.assert_array_equal(counts, evaluate(model, tiles))
