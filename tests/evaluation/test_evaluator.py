@@ -101,6 +101,19 @@ def test_batch_size_padding_and_devices_change_nothing(model, tiles, expected, b
     assert np.abs(counts - expected).sum((1, 2)).max() <= 2
 
 
+def test_heads_that_share_a_pass_are_scored_each_for_itself(model, tiles):
+    graphdef, head, frozen = split_head(model)
+    placement, evaluator = evaluator_of(graphdef, 2, 1)
+    heads = [placement.put(head), placement.put(jax.tree.map(lambda leaf: leaf * 1.1, head))]
+    frozen, batches, store = placement.put_frozen(frozen), Tiles(*tiles, 2), Store()
+    together = evaluator.evaluate(heads, frozen, batches, store)
+    assert together.shape == (2, TILES, 3, 3)
+    assert (together[0] != together[1]).any()
+    assert store.hits == 0  # the features are computed once, for both
+    for counts, one in zip(together, heads, strict=True):
+        np.testing.assert_array_equal(counts, evaluator.evaluate([one], frozen, batches)[0])
+
+
 def test_compiles_once_for_a_short_last_batch(model, tiles, monkeypatch):
     traces = []
     real = evaluator_module.tile_confusions

@@ -8,7 +8,8 @@ import pytest
 from sampath_jax.errors import InputError
 from sampath_jax.training import free_memory, memory
 from sampath_jax.training.free_memory import host_free_bytes
-from tests.training.test_sweep_step import experiment, programs  # noqa: F401 (fixtures)
+from sampath_jax.training.sweep_step import SweepPrograms
+from tests.training.sweeping import programs, step_of_one
 
 pytestmark = pytest.mark.optim
 
@@ -19,20 +20,19 @@ def bytes_of(tree):
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def test_every_head_needs_its_state_and_no_more(programs):  # noqa: F811
-    step = programs.step(1, stacked=False)
-    state = bytes_of(programs.state)
-    assert state == pytest.approx(4 * bytes_of(programs.head), rel=1e-4)  # moments, gradients of the window
+def test_every_head_needs_its_state_and_no_more():
+    step, state = step_of_one(), bytes_of(programs().state)
+    assert state == pytest.approx(4 * bytes_of(programs().head), rel=1e-4)  # moments, gradients of the window
     assert step.memory_analysis().alias_size_in_bytes == pytest.approx(state, rel=1e-4)
-    need = memory.needed(programs, step)
+    need = memory.needed(programs(), step)
     assert need.of(9) - need.of(8) == state
     plan = step.memory_analysis()
     working = plan.temp_size_in_bytes + plan.output_size_in_bytes - plan.alias_size_in_bytes
-    assert need.fixed >= bytes_of(programs.frozen) + working
+    assert need.fixed >= bytes_of(programs().frozen) + working
 
 
 @pytest.fixture
-def account(programs, monkeypatch):  # noqa: F811
+def account(monkeypatch):
     """A step that needs 1 GB for every head that steps at the same time."""
 
     def step(self, together, stacked):
@@ -44,8 +44,8 @@ def account(programs, monkeypatch):  # noqa: F811
             ),
         )
 
-    monkeypatch.setattr(type(programs), "step", step)
-    return programs
+    monkeypatch.setattr(SweepPrograms, "step", step)
+    return programs()
 
 
 def offer(monkeypatch, usable):
