@@ -53,8 +53,8 @@ class SelfAttention(nnx.Module):
     def __call__(
         self,
         x: Float[Array, "B n C"],
-        rel_h: Float[Array, "h h d"] | None = None,
-        rel_w: Float[Array, "w w d"] | None = None,
+        rel_h: Float[Array, "rh d"] | None = None,
+        rel_w: Float[Array, "rw d"] | None = None,
     ) -> Float[Array, "B n C"]:
         """Attends; with `rel_h` and `rel_w` the sequence is a row-major h x w grid with positions."""
         batch, n, width = x.shape

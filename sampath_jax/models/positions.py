@@ -40,13 +40,12 @@ def hipt_positions(
     return jnp.concatenate([table[:, :1], patches], axis=1)
 
 
-def relative_positions(table: Float[Array, "L d"], side: int) -> Float[Array, "q k d"]:
-    """The learned vector for each pair of query row and key row (or column) along one side of a grid.
+def relative_positions(table: Float[Array, "L d"], side: int) -> Float[Array, "r d"]:
+    """The learned vector of each difference of two rows (or columns) of a grid, from -(side - 1) to side - 1.
 
-    The table holds one vector per difference, from -(side - 1) to side - 1: entry [q, k] is its row
-    q - k + side - 1. A table of another length is interpolated linearly first, as SAM does.
+    A table of another length is interpolated linearly, as SAM does.
     """
     length = 2 * side - 1
-    if len(table) != length:
-        table = jax.image.resize(table, (length, table.shape[1]), method="linear", antialias=False)
-    return table[jnp.arange(side)[:, None] - jnp.arange(side)[None, :] + side - 1]
+    if len(table) == length:
+        return table
+    return jax.image.resize(table, (length, table.shape[1]), method="linear", antialias=False)

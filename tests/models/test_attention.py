@@ -14,9 +14,10 @@ from sampath_jax.models.attention import decomposed_attention, sharded
 from sampath_jax.models.attention.blockwise import blockwise_attention
 from sampath_jax.models.attention.choice import best_for
 from sampath_jax.models.attention.cudnn import cudnn_attention
-from sampath_jax.models.attention.folding import fold_positions, position_terms
-from sampath_jax.models.attention.reference import reference_attention
+from sampath_jax.models.attention.folding import fold_positions
+from sampath_jax.models.attention.reference import pairs, reference_attention
 from sampath_jax.models.attention.splash import splash_attention
+from sampath_jax.models.attention.terms import looked_up_terms, position_terms
 
 H, W = 3, 5  # never square: rows and columns must not be interchangeable
 
@@ -25,7 +26,12 @@ def inputs(batch=2, h=H, w=W, heads=3, d=4, extra=0, dtype=jnp.float32):
     """Random q, k, v for an h x w grid (and `extra` tokens), and position tables."""
     draw = np.random.default_rng(0).normal
     q, k, v = (jnp.asarray(draw(size=(batch, h * w + extra, heads, d)), dtype) for _ in range(3))
-    return q, k, v, jnp.asarray(draw(size=(h, h, d)), dtype), jnp.asarray(draw(size=(w, w, d)), dtype)
+    return q, k, v, *(jnp.asarray(draw(size=(2 * side - 1, d)), dtype) for side in (h, w))
+
+
+#: Both ways of the blockwise implementation, whatever the length.
+short = functools.partial(blockwise_attention, shortest=1024)
+long = functools.partial(blockwise_attention, shortest=1)
 
 
 def test_reference_is_the_formula_written_out():
@@ -37,8 +43,8 @@ def test_reference_is_the_formula_written_out():
         logits = np.array(
             [
                 q[image, n, head] @ k[image, m, head] / 2  # sqrt(4)
-                + q[image, n, head] @ rel_h[y, m // W]
-                + q[image, n, head] @ rel_w[x, m % W]
+                + q[image, n, head] @ rel_h[y - m // W + H - 1]
+                + q[image, n, head] @ rel_w[x - m % W + W - 1]
                 for m in range(H * W)
             ]
         )
@@ -46,47 +52,77 @@ def test_reference_is_the_formula_written_out():
         np.testing.assert_allclose(mixed[image, n, head], weights @ v[image, :, head], rtol=1e-5, atol=1e-6)
 
 
-def test_positions_are_rows_then_columns():
+def test_pairs_count_from_the_key_to_the_query():
+    table = jnp.arange(-2.0, 3.0)[:, None]
+    np.testing.assert_array_equal(pairs(table)[..., 0], [[0, -1, -2], [1, 0, -1], [2, 1, 0]])
+
+
+@pytest.mark.parametrize("terms", [position_terms, looked_up_terms])
+def test_positions_are_rows_then_columns(terms):
     """One query direction, position vectors that count: the bias can be read off."""
-    q = jnp.ones((1, H * W, 1, 1))
-    rel_h = jnp.asarray(np.arange(H)[None, :] - np.arange(H)[:, None], jnp.float32)[..., None] * 10
-    rel_w = jnp.asarray(np.arange(W)[None, :] - np.arange(W)[:, None], jnp.float32)[..., None]
-    rows, columns = position_terms(q, rel_h, rel_w)
-    np.testing.assert_array_equal(rows[0, 1 * W + 4, 0], [-10, 0, 10])  # the query at row 1, column 4
-    np.testing.assert_array_equal(columns[0, 1 * W + 4, 0], [-4, -3, -2, -1, 0])
+    q = jnp.ones((1, 1, H * W, 1))
+    rel_h, rel_w = 10 * jnp.arange(1.0 - H, H)[:, None], jnp.arange(1.0 - W, W)[:, None]
+    rows, columns = terms(q, rel_h, rel_w)
+    np.testing.assert_array_equal(rows[0, 0, 1 * W + 4], [10, 0, -10])  # the query at row 1, column 4
+    np.testing.assert_array_equal(columns[0, 0, 1 * W + 4], [4, 3, 2, 1, 0])
+
+
+def test_looked_up_terms_are_the_terms():
+    q, _, _, *tables = inputs()
+    q = q.swapaxes(1, 2)
+    for actual, expected in zip(looked_up_terms(q, *tables), position_terms(q, *tables), strict=True):
+        np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("positions", [True, False])
 @pytest.mark.parametrize(
-    "rows",
-    [4, 5, 6, 15, 512],  # blocks that do not divide 15 queries; one block; the short path
+    "blockwise",
+    [
+        short,
+        *(functools.partial(long, rows=rows) for rows in (4, 5, 6, 15, 16)),  # not all divide 15 queries
+    ],
 )
-def test_blockwise_is_the_reference(rows, positions):
+def test_blockwise_is_the_reference(blockwise, positions):
     q, k, v, *tables = inputs()
     tables = tables if positions else (None, None)
-    expected = reference_attention(q, k, v, *tables)
-    np.testing.assert_allclose(blockwise_attention(q, k, v, *tables, rows=rows), expected, atol=2e-6)
+    np.testing.assert_allclose(blockwise(q, k, v, *tables), reference_attention(q, k, v, *tables), atol=2e-6)
 
 
 def test_blockwise_with_a_class_token():
     q, k, v, *_ = inputs(extra=1)
-    np.testing.assert_allclose(blockwise_attention(q, k, v, rows=7), reference_attention(q, k, v), atol=2e-6)
+    np.testing.assert_allclose(long(q, k, v, rows=7), reference_attention(q, k, v), atol=2e-6)
 
 
-def test_large_logits_stay_finite_and_exact():
-    """The maximum is subtracted: logits of some thousands must not overflow."""
+@pytest.mark.parametrize("positions", [True, False])
+@pytest.mark.parametrize("blockwise", [short, functools.partial(long, rows=4)])
+def test_large_logits_stay_finite_and_exact(blockwise, positions):
+    """Logits of some hundreds must not overflow, whatever is subtracted from them."""
     q, k, v, *tables = inputs()
-    for rows in (4, 512):
-        mixed = blockwise_attention(100 * q, k, v, *tables, rows=rows)
-        np.testing.assert_allclose(mixed, reference_attention(100 * q, k, v, *tables), atol=2e-4)
+    tables = tables if positions else (None, None)
+    mixed = blockwise(100 * q, k, v, *tables)
+    np.testing.assert_allclose(mixed, reference_attention(100 * q, k, v, *tables), atol=2e-4)
+
+
+@pytest.mark.parametrize("largest", [60.0, 95.0, 1e4])
+def test_one_key_far_above_the_sampled_ones(largest):
+    """Below the range of float32's exponential the sample does; above, the block is computed again."""
+    q, k, v = jnp.ones((1, 16, 1, 1)), jnp.zeros((1, 16, 1, 1)), jnp.arange(16.0)[None, :, None, None]
+    k = k.at[0, 7].set(largest)  # the sample is keys 0, 5, 10 and 15
+    np.testing.assert_allclose(long(q, k, v, rows=4), jnp.full(v.shape, 7.0), rtol=1e-6)
+
+
+def test_not_a_number_is_not_hidden():
+    q, k, v, *_ = inputs()
+    assert jnp.isnan(long(q, k.at[0, 3].set(jnp.nan), v, rows=4)[0]).any()
 
 
 @pytest.mark.parametrize("multiple", [1, 8, 128])
 def test_folding_moves_positions_into_queries_and_keys(multiple):
     q, k, v, *tables = inputs()
-    folded_q, folded_k = fold_positions(q, k, *tables, multiple=multiple)
+    queries, keys = q.swapaxes(1, 2), k.swapaxes(1, 2)
+    folded_q, folded_k = fold_positions(queries, keys, position_terms(queries, *tables), multiple=multiple)
     assert folded_q.shape[-1] == -(-(4 + H + W) // multiple) * multiple
-    logits = jnp.einsum("bnhd,bmhd->bhnm", folded_q, folded_k) * 4**-0.5
+    logits = jnp.einsum("bhnd,bhmd->bhnm", folded_q, folded_k) * 4**-0.5
     mixed = jnp.einsum("bhnm,bmhd->bnhd", jax.nn.softmax(logits), v)
     np.testing.assert_allclose(mixed, reference_attention(q, k, v, *tables), atol=2e-6)
 
@@ -94,8 +130,8 @@ def test_folding_moves_positions_into_queries_and_keys(multiple):
 def test_bfloat16_keeps_the_softmax_in_float32():
     q, k, v, *tables = inputs(dtype=jnp.bfloat16)
     exact = reference_attention(*(x.astype(jnp.float32) for x in (q, k, v, *tables)))
-    for rows in (4, 512):
-        mixed = blockwise_attention(q, k, v, *tables, rows=rows)
+    for blockwise in (short, functools.partial(long, rows=4)):
+        mixed = blockwise(q, k, v, *tables)
         assert mixed.dtype == jnp.bfloat16
         np.testing.assert_allclose(mixed.astype(jnp.float32), exact, atol=0.06)
 
@@ -107,14 +143,14 @@ def test_gradients_agree():
         return jnp.sum(jnp.sin(attention(q, k, v, *tables)))
 
     expected = jax.grad(lambda q: loss(reference_attention, q))(q)
-    actual = jax.grad(lambda q: loss(lambda *a: blockwise_attention(*a, rows=4), q))(q)
+    actual = jax.grad(lambda q: loss(functools.partial(long, rows=4), q))(q)
     np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
 def test_blockwise_never_holds_the_whole_matrix():
     """Temporary memory at 32 x 32 grows with rows x keys, far below one head's keys x keys."""
     shape = jax.ShapeDtypeStruct((1, 32 * 32, 2, 8), jnp.float32)
-    tables = [jax.ShapeDtypeStruct((32, 32, 8), jnp.float32)] * 2
+    tables = [jax.ShapeDtypeStruct((63, 8), jnp.float32)] * 2
 
     def temporary(attention):
         return jax.jit(attention).lower(shape, shape, shape, *tables).compile().memory_analysis()
@@ -182,7 +218,7 @@ def test_lowers_for_cuda(monkeypatch):
     monkeypatch.setattr(fused_attention_stablehlo, "check_compute_capability", lambda _: True)
     for batch, side in ((2, 64), (50, 14)):
         tokens = jax.ShapeDtypeStruct((batch, side * side, 12, 64), jnp.bfloat16)
-        table = jax.ShapeDtypeStruct((side, side, 64), jnp.bfloat16)
+        table = jax.ShapeDtypeStruct((2 * side - 1, 64), jnp.bfloat16)
         attention = jax.jit(lambda *a: cudnn_attention(*a, largest_head=256))
         program = jax.export.export(
             attention,
@@ -195,7 +231,7 @@ def test_lowers_for_cuda(monkeypatch):
 def test_lowers_for_tpu():
     """SAM ViT-B's global attention at full size becomes one Mosaic kernel; needs no TPU."""
     tokens = jax.ShapeDtypeStruct((2, 4096, 12, 64), jnp.bfloat16)
-    table = jax.ShapeDtypeStruct((64, 64, 64), jnp.bfloat16)
+    table = jax.ShapeDtypeStruct((127, 64), jnp.bfloat16)
     program = jax.export.export(jax.jit(splash_attention), platforms=["tpu"])(
         tokens, tokens, tokens, table, table
     )
@@ -206,8 +242,8 @@ def test_lowers_for_tpu():
 @pytest.mark.parametrize(
     "attention",
     [
-        blockwise_attention,
-        functools.partial(blockwise_attention, rows=4),
+        short,
+        functools.partial(long, rows=4),
         functools.partial(splash_attention, block=128, shortest=1, interpret=True),
     ],
 )

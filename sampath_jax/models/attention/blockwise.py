@@ -1,18 +1,24 @@
 """Attention for CPUs: a bounded block of logits at a time, shaped so that XLA's fast CPU kernels apply.
 
 Long sequences go one head and `ROWS` queries at a time: a block of logits stays in the last-level cache, and
-its product, maximum and exponential are fused kernels that use all cores. Short ones (windows) go several at
-once, with the positions folded into queries and keys. docs/performance.md has the measurements.
+nothing between product and exponential waits for a whole row of it. Short ones (windows) go several at once,
+with the positions folded into queries and keys. docs/performance.md has the measurements.
 """
 
+import math
+
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from sampath_jax.models.attention.folding import fold_positions, position_terms
+from sampath_jax.models.attention.folding import fold_positions
+from sampath_jax.models.attention.terms import looked_up_terms, position_terms
 
 #: Queries per block. Fewer leave the cores idle between small products, more fall out of the cache.
-ROWS = 512
+ROWS = 256
+#: Shorter sequences are taken whole.
+SHORTEST = 512
 #: Logits per block of short sequences: windows are taken together up to this many.
 SHORT_BLOCK = 1 << 22
 
@@ -21,13 +27,24 @@ def blockwise_attention(
     q: Float[Array, "B N heads d"],
     k: Float[Array, "B N heads d"],
     v: Float[Array, "B N heads d"],
-    rel_h: Float[Array, "h h d"] | None = None,
-    rel_w: Float[Array, "w w d"] | None = None,
+    rel_h: Float[Array, "rh d"] | None = None,
+    rel_w: Float[Array, "rw d"] | None = None,
     *,
     rows: int = ROWS,
+    shortest: int = SHORTEST,
 ) -> Float[Array, "B N heads d"]:
-    """The same as `reference_attention`, with `rows` x N logits of one head in memory, or one short block."""
-    if q.shape[1] <= rows:
+    """The same as `reference_attention`, with `rows` x N logits of one head in memory, or one short block.
+
+    Args:
+        q: queries.
+        k: keys.
+        v: values.
+        rel_h: as in `reference_attention`.
+        rel_w: likewise.
+        rows: queries per block of a long sequence.
+        shortest: sequences below it are short.
+    """
+    if q.shape[1] < shortest:
         return _short(q, k, v, rel_h, rel_w)
     return _long(q, k, v, rel_h, rel_w, rows)
 
@@ -40,63 +57,88 @@ def _short(q: Array, k: Array, v: Array, rel_h: Array | None, rel_w: Array | Non
     sequences = tuple(x.reshape(batch // chunk, chunk, *x.shape[1:]) for x in (q, k, v))
 
     def attend(block: tuple[Array, Array, Array]) -> Array:
-        q, k, v = block
+        q, k, v = (x.swapaxes(1, 2) for x in block)
         scale = q.shape[-1] ** -0.5
         if rel_h is not None and rel_w is not None:
-            q, k = fold_positions(q, k, rel_h, rel_w)
-        q, k, v = (x.swapaxes(1, 2) for x in (q * scale, k, v))
-        logits = jnp.einsum("bhnd,bhmd->bhnm", q, k, preferred_element_type=jnp.float32)
-        return _mix(logits, v, key_axes=(3,)).swapaxes(1, 2)
+            q, k = fold_positions(q, k, looked_up_terms(q, rel_h, rel_w))
+        logits = jnp.einsum("bhnd,bhmd->bhnm", q * scale, k, preferred_element_type=jnp.float32)
+        mixed, total = _mix(jnp.exp(logits - logits.max(-1, keepdims=True)), v)
+        return (mixed / total).astype(v.dtype).swapaxes(1, 2)
 
     return lax.map(attend, sequences).reshape(q.shape)
 
 
 def _long(q: Array, k: Array, v: Array, rel_h: Array | None, rel_w: Array | None, rows: int) -> Array:
-    """One head of one image after the other, its queries in equal blocks of at most `rows`."""
+    """One head of one image after the other, its queries in equal blocks of at most `rows`.
+
+    Softmax stays the same whatever is subtracted from a query's logits. Their maximum would be known only
+    after a whole row, and the exponential be a second pass over memory; so the maximum of a sample of keys,
+    found beforehand, takes its place. A block that overflows all the same is done again with the true one.
+    """
     batch, n, heads, d = q.shape
     blocks = -(-n // rows)
     size = -(-n // blocks)
+    q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))
     terms = () if rel_h is None or rel_w is None else position_terms(q, rel_h, rel_w)
+    q = q * d**-0.5
 
     def by_head(x: Array) -> Array:
-        return x.swapaxes(1, 2).reshape(batch * heads, n, x.shape[-1])
+        return x.reshape(batch * heads, *x.shape[2:])
 
     def by_block(x: Array) -> Array:
-        padded = jnp.pad(by_head(x), ((0, 0), (0, blocks * size - n), (0, 0)))
+        padded = jnp.pad(x, ((0, 0), (0, 0), (0, blocks * size - n), (0, 0)))
         return padded.reshape(batch * heads, blocks, size, x.shape[-1])
 
     def attend_head(head: tuple[tuple[Array, ...], Array, Array]) -> Array:
         queries, k, v = head
 
         def attend(block: tuple[Array, ...]) -> Array:
-            q, *terms = block
-            logits = jnp.einsum("nd,md->nm", q, k, preferred_element_type=jnp.float32)
-            if terms:
-                return _mix(_add_terms(logits, *terms), v, key_axes=(1, 2))
-            return _mix(logits, v, key_axes=(1,))
+            sampled, q, *terms = block
+
+            def softmax_from(most: Array | None) -> tuple[Array, Array]:
+                logits = _logits(q, k, *terms)
+                keys = tuple(range(1, logits.ndim))
+                most = logits.max(keys, keepdims=True) if most is None else jnp.expand_dims(most, keys[1:])
+                return _mix(jnp.exp(logits - most).reshape(len(q), -1), v)
+
+            mixed, total = softmax_from(sampled)
+            finite = jnp.isfinite(mixed).all() & jnp.isfinite(total).all()
+            mixed, total = lax.cond(finite, lambda: (mixed, total), lambda: softmax_from(None))
+            return (mixed / total).astype(v.dtype)
 
         return lax.map(attend, queries).reshape(blocks * size, d)[:n]
 
-    queries = tuple(by_block(x) for x in (q * d**-0.5, *terms))
+    queries = tuple(by_block(x) for x in (_sampled_maximum(q, k, *terms), q, *terms))
     mixed = lax.map(attend_head, (queries, by_head(k), by_head(v)))
     return mixed.reshape(batch, heads, n, d).swapaxes(1, 2)
 
 
-def _add_terms(
-    logits: Float[Array, "n m"], rows: Float[Array, "n h"], columns: Float[Array, "n w"]
-) -> Float[Array, "n h w"]:
-    """Adds the position bias while the maximum is taken; the barrier keeps it out of the product's kernel.
+def _sampled_maximum(q: Array, k: Array, rows: Array | None = None, columns: Array | None = None) -> Array:
+    """The largest logit of each query among about sqrt(N) keys: on a square grid, those of its diagonal."""
+    keys = np.arange(0, k.shape[2], math.isqrt(k.shape[2]) + 1)
+    logits = jnp.einsum("bhnd,bhmd->bhnm", q, k[:, :, keys], preferred_element_type=jnp.float32)
+    if rows is not None and columns is not None:
+        y, x = np.divmod(keys, columns.shape[-1])
+        logits += rows[..., y] + columns[..., x]
+    return logits.max(-1, keepdims=True)
 
-    Fused into the product, the two broadcasts are computed element by element and double its time.
-    """
-    grid = lax.optimization_barrier(logits).reshape(len(logits), rows.shape[1], columns.shape[1])
+
+def _logits(
+    q: Float[Array, "n d"],
+    k: Float[Array, "m d"],
+    rows: Float[Array, "n h"] | None = None,
+    columns: Float[Array, "n w"] | None = None,
+) -> Array:
+    """Of one head: [n, m], or with positions [n, h, w]."""
+    logits = jnp.einsum("nd,md->nm", q, k, preferred_element_type=jnp.float32)
+    if rows is None or columns is None:
+        return logits
+    grid = logits.reshape(len(q), rows.shape[1], columns.shape[1])
     return grid + rows[:, :, None] + columns[:, None, :]
 
 
-def _mix(logits: Float[Array, "..."], v: Float[Array, "*B m d"], key_axes: tuple[int, ...]) -> Array:
-    """softmax(logits) v, divided after the product: d numbers per query instead of m."""
-    weights = jnp.exp(logits - logits.max(key_axes, keepdims=True))
-    total = weights.sum(key_axes)[..., None]
-    weights = weights.reshape(*total.shape[:-1], v.shape[-2]).astype(v.dtype)
-    mixed = jnp.einsum("...nm,...md->...nd", weights, v, preferred_element_type=jnp.float32)
-    return (mixed / total).astype(v.dtype)
+def _mix(weights: Float[Array, "*B n m"], v: Float[Array, "*B m d"]) -> tuple[Array, Array]:
+    """Weighted sums of the values, and the sums of the weights to divide them by: cheaper than m weights."""
+    total = weights.sum(-1, keepdims=True)
+    mixed = jnp.einsum("...nm,...md->...nd", weights.astype(v.dtype), v, preferred_element_type=jnp.float32)
+    return mixed, total

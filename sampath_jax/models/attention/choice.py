@@ -27,8 +27,8 @@ def decomposed_attention(
     q: Float[Array, "B N heads d"],
     k: Float[Array, "B N heads d"],
     v: Float[Array, "B N heads d"],
-    rel_h: Float[Array, "h h d"] | None = None,
-    rel_w: Float[Array, "w w d"] | None = None,
+    rel_h: Float[Array, "rh d"] | None = None,
+    rel_w: Float[Array, "rw d"] | None = None,
     *,
     implementation: str = "auto",
 ) -> Float[Array, "B N heads d"]:
@@ -40,7 +40,8 @@ def decomposed_attention(
         q: queries, row-major over the grid; one image or one window per batch element.
         k: keys.
         v: values.
-        rel_h: `rel_h[i, j]` is the vector for query row i and key row j; None for plain attention.
+        rel_h: the learned vector of each difference between the query's row and the key's, from -(h - 1) to
+            h - 1; None for plain attention.
         rel_w: the same for columns.
         implementation: one of `IMPLEMENTATIONS`, or "auto": by device and type.
 

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from sampath_jax.models.attention.blockwise import blockwise_attention
 from sampath_jax.models.attention.folding import fold_positions
 from sampath_jax.models.attention.reference import position_bias
+from sampath_jax.models.attention.terms import position_terms
 
 #: cuDNN's largest head size before Hopper, and from Hopper (compute capability 9.0) on.
 LARGEST_HEAD, LARGEST_HEAD_HOPPER = 128, 256
@@ -23,8 +24,8 @@ def cudnn_attention(
     q: Float[Array, "B N heads d"],
     k: Float[Array, "B N heads d"],
     v: Float[Array, "B N heads d"],
-    rel_h: Float[Array, "h h d"] | None = None,
-    rel_w: Float[Array, "w w d"] | None = None,
+    rel_h: Float[Array, "rh d"] | None = None,
+    rel_w: Float[Array, "rw d"] | None = None,
     *,
     largest_head: int | None = None,
 ) -> Float[Array, "B N heads d"]:
@@ -43,8 +44,12 @@ def cudnn_attention(
     if rel_h is None or rel_w is None:
         return _flash(q, k, v)
     largest = largest_head or _largest_head()
-    if q.shape[-1] + len(rel_h) + len(rel_w) <= largest:
-        return _flash(*fold_positions(q, k, rel_h, rel_w, multiple=MULTIPLE), v, scale=q.shape[-1] ** -0.5)
+    queries, keys = q.swapaxes(1, 2), k.swapaxes(1, 2)
+    terms = position_terms(queries, rel_h, rel_w)
+    d = q.shape[-1]
+    if d + sum(term.shape[-1] for term in terms) <= largest:
+        queries, keys = fold_positions(queries, keys, terms, multiple=MULTIPLE)
+        return _flash(queries.swapaxes(1, 2), keys.swapaxes(1, 2), v, scale=d**-0.5)
     return _with_bias(q, k, v, rel_h, rel_w)
 
 

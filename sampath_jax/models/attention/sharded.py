@@ -32,6 +32,6 @@ def split_over_devices(attention: Attention, arguments: int) -> Attention:
         return mesh, compiled, split, (split,) * 3 + (whole,) * (arguments - 3)
 
     wrapped = custom_partitioning(lambda *arrays: compiled(*arrays))
-    tables = ", i j e, x y e" if arguments == 5 else ""
+    tables = ", i e, j e" if arguments == 5 else ""
     wrapped.def_partition(partition, sharding_rule=f"b n h d, b m h d, b m h d{tables} -> b n h d")
     return wrapped

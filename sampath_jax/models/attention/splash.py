@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from sampath_jax.models.attention.blockwise import blockwise_attention
 from sampath_jax.models.attention.folding import fold_positions
+from sampath_jax.models.attention.terms import position_terms
 
 #: Queries and keys per block of the kernel.
 BLOCK = 512
@@ -19,8 +20,8 @@ def splash_attention(
     q: Float[Array, "B N heads d"],
     k: Float[Array, "B N heads d"],
     v: Float[Array, "B N heads d"],
-    rel_h: Float[Array, "h h d"] | None = None,
-    rel_w: Float[Array, "w w d"] | None = None,
+    rel_h: Float[Array, "rh d"] | None = None,
+    rel_w: Float[Array, "rw d"] | None = None,
     *,
     block: int = BLOCK,
     shortest: int = SHORTEST,
@@ -41,12 +42,11 @@ def splash_attention(
     _, n, heads, d = q.shape
     if n < shortest:
         return blockwise_attention(q, k, v, rel_h, rel_w)
-    q = q * d**-0.5 if rel_h is None else q
+    q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))
     if rel_h is not None and rel_w is not None:
-        q, k = fold_positions(q, k, rel_h, rel_w)
-        q = q * d**-0.5
+        q, k = fold_positions(q, k, position_terms(q, rel_h, rel_w))
     spare = -n % block
-    q, k, v = (jnp.pad(x, ((0, 0), (0, spare), (0, 0), (0, 0))).swapaxes(1, 2) for x in (q, k, v))
+    q, k, v = (jnp.pad(x, ((0, 0), (0, 0), (0, spare), (0, 0))) for x in (q * d**-0.5, k, v))
     kernel = _kernel(heads, n + spare, block, interpret)
     segments = _segments(n, spare)
     mixed = jax.vmap(lambda q, k, v: kernel(q, k, v, segment_ids=segments))(q, k, v)
