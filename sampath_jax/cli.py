@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from sampath_jax import compilation_cache, console
 from sampath_jax.config import load_config
 from sampath_jax.errors import InputError, StoppedElsewhere
+from sampath_jax.freed_memory import keep_freed_memory
 
 #: Exit status of a command that refused its input.
 BAD_INPUT = 2
@@ -23,6 +24,7 @@ INTERRUPTED = 128 + signal.SIGINT
 
 def run(main: Callable[[Sequence[str]], int | None]) -> None:
     """Runs a command's `main(arguments)` and exits with its status; bad input and Ctrl-C become a message."""
+    keep_freed_memory()
     compilation_cache.enable()
     try:
         status = main(sys.argv[1:])
