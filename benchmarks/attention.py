@@ -35,7 +35,7 @@ def main() -> None:
         shape = (sequences, length, heads, HEAD)
         arrays = [jnp.asarray(draw(size=shape), jnp.float32) for _ in range(3)]
         if not extra:
-            arrays += [jnp.asarray(0.1 * draw(size=(side, side, HEAD)), jnp.float32) for side in (h, w)]
+            arrays += [jnp.asarray(0.1 * draw(size=(2 * side - 1, HEAD)), jnp.float32) for side in (h, w)]
         ways: dict[str, Callable[..., Any]] = {"reference": reference_attention}
         if length > ROWS[-1]:
             ways |= {f"blocks of {rows}": functools.partial(blockwise_attention, rows=rows) for rows in ROWS}
