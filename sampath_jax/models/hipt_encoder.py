@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from sampath_jax.models.config import HiptConfig
 from sampath_jax.models.layers import ENCODER_EPS, SelfAttention, gelu, layer_norm, linear, patch_embedding
 from sampath_jax.models.normalise import imagenet_to_hipt
+from sampath_jax.models.pieces import by_pieces
 from sampath_jax.models.positions import hipt_positions
 
 
@@ -58,7 +59,9 @@ class HiptBlock(nnx.Module):
 
     def __call__(self, x: Float[Array, "B n C"]) -> Float[Array, "B n C"]:
         """Adds attention, then the MLP."""
-        x = x + self.attn(self.norm1(x)).astype(x.dtype)
+        return by_pieces(self._add_mlp, x + self.attn(self.norm1(x)).astype(x.dtype))
+
+    def _add_mlp(self, x: Float[Array, "B n C"]) -> Float[Array, "B n C"]:
         return x + self.mlp(self.norm2(x)).astype(x.dtype)
 
 

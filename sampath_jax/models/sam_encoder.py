@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from sampath_jax.models import windows
 from sampath_jax.models.config import SamEncoderConfig
 from sampath_jax.models.layers import ENCODER_EPS, SelfAttention, gelu, layer_norm, linear, patch_embedding
+from sampath_jax.models.pieces import by_pieces
 from sampath_jax.models.positions import relative_positions, sam_positions
 
 
@@ -73,13 +74,21 @@ class SamBlock(nnx.Module):
 
     def __call__(self, x: Float[Array, "B h w C"]) -> Float[Array, "B h w C"]:
         """Adds attention, then the MLP."""
+        batch, h, w, width = x.shape
         y = self.norm1(x).astype(self.dtype)
         if self.window:
             # The border comes after the normalisation and takes part in attention: zeros have q, k, v = bias.
-            y = windows.unpartition(self.attn(windows.partition(y, self.window)), (x.shape[1], x.shape[2]))
+            squares = windows.partition(y, self.window)
+            y = windows.unpartition(by_pieces(self._attend_in_windows, squares), (h, w))
         else:
             y = self.attn(y)
         x = x + y.astype(x.dtype)
+        return by_pieces(self._add_mlp, x.reshape(batch, h * w, width)).reshape(x.shape)
+
+    def _attend_in_windows(self, squares: Float[Array, "B n s s C"]) -> Float[Array, "B n s s C"]:
+        return self.attn(squares.reshape(-1, *squares.shape[2:])).reshape(squares.shape)
+
+    def _add_mlp(self, x: Float[Array, "B n C"]) -> Float[Array, "B n C"]:
         return x + self.mlp(self.norm2(x)).astype(x.dtype)
 
 
@@ -119,6 +128,6 @@ class SamMlp(nnx.Module):
         self.lin1 = linear(width, 4 * width, dtype=dtype, rngs=rngs)
         self.lin2 = linear(4 * width, width, dtype=dtype, rngs=rngs)
 
-    def __call__(self, x: Float[Array, "B h w C"]) -> Float[Array, "B h w C"]:
+    def __call__(self, x: Float[Array, "B n C"]) -> Float[Array, "B n C"]:
         """Applies the same network to every patch."""
         return self.lin2(gelu(self.lin1(x)))

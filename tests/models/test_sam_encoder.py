@@ -44,8 +44,8 @@ def test_windowed_blocks_attend_to_the_border(encoder):
     @jax.jit
     def run(x):
         last_window = jnp.pad(block.norm1(x)[:, 3:], ((0, 0), (0, 2), (0, 0), (0, 0)))
-        middle = x[:, 3:] + block.attn(last_window)[:, :1]
-        return block(x)[:, 3:], middle + block.mlp(block.norm2(middle))
+        middle = (x[:, 3:] + block.attn(last_window)[:, :1]).reshape(1, 3, 24)
+        return block(x)[:, 3:].reshape(1, 3, 24), middle + block.mlp(block.norm2(middle))
 
     ours, expected = run(jnp.asarray(np.random.default_rng(0).normal(size=(1, 4, 3, 24)), jnp.float32))
     np.testing.assert_allclose(ours, expected, atol=1e-5)

@@ -8,7 +8,7 @@ from sampath_jax.models import windows
 def test_windows_go_row_by_row_and_the_border_is_zero_at_the_bottom_and_right():
     grid = jnp.arange(1.0, 16.0).reshape(1, 3, 5, 1)
     np.testing.assert_array_equal(
-        windows.partition(grid, 2)[..., 0],
+        windows.partition(grid, 2)[0, ..., 0],
         [
             [[1, 2], [6, 7]],
             [[3, 4], [8, 9]],
@@ -20,9 +20,10 @@ def test_windows_go_row_by_row_and_the_border_is_zero_at_the_bottom_and_right():
     )
 
 
-def test_images_follow_each_other():
+def test_every_image_has_its_own_windows():
     grid = jnp.arange(8.0).reshape(2, 2, 2, 1)
-    np.testing.assert_array_equal(windows.partition(grid, 2)[..., 0], [[[0, 1], [2, 3]], [[4, 5], [6, 7]]])
+    images = windows.partition(grid, 2)[..., 0]
+    np.testing.assert_array_equal(images, [[[[0, 1], [2, 3]]], [[[4, 5], [6, 7]]]])
 
 
 @pytest.mark.parametrize(("h", "w", "window"), [(4, 4, 2), (3, 5, 2), (14, 29, 14), (5, 2, 7)])

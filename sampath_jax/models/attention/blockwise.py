@@ -13,6 +13,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from sampath_jax.models.attention.folding import fold_positions
+from sampath_jax.models.attention.loops import map_in_place
 from sampath_jax.models.attention.terms import looked_up_terms, position_terms
 
 #: Queries per block. Fewer leave the cores idle between small products, more fall out of the cache.
@@ -56,7 +57,7 @@ def _short(q: Array, k: Array, v: Array, rel_h: Array | None, rel_w: Array | Non
     chunk = max(size for size in range(1, batch + 1) if batch % size == 0 and size <= most)
     sequences = tuple(x.reshape(batch // chunk, chunk, *x.shape[1:]) for x in (q, k, v))
 
-    def attend(block: tuple[Array, Array, Array]) -> Array:
+    def attend(*block: Array) -> Array:
         q, k, v = (x.swapaxes(1, 2) for x in block)
         scale = q.shape[-1] ** -0.5
         if rel_h is not None and rel_w is not None:
@@ -65,7 +66,7 @@ def _short(q: Array, k: Array, v: Array, rel_h: Array | None, rel_w: Array | Non
         mixed, total = _mix(jnp.exp(logits - logits.max(-1, keepdims=True)), v)
         return (mixed / total).astype(v.dtype).swapaxes(1, 2)
 
-    return lax.map(attend, sequences).reshape(q.shape)
+    return map_in_place(attend, *sequences).reshape(q.shape)
 
 
 def _long(q: Array, k: Array, v: Array, rel_h: Array | None, rel_w: Array | None, rows: int) -> Array:
@@ -89,12 +90,8 @@ def _long(q: Array, k: Array, v: Array, rel_h: Array | None, rel_w: Array | None
         padded = jnp.pad(x, ((0, 0), (0, 0), (0, blocks * size - n), (0, 0)))
         return padded.reshape(batch * heads, blocks, size, x.shape[-1])
 
-    def attend_head(head: tuple[tuple[Array, ...], Array, Array]) -> Array:
-        queries, k, v = head
-
-        def attend(block: tuple[Array, ...]) -> Array:
-            sampled, q, *terms = block
-
+    def attend_head(q: Array, k: Array, v: Array, sampled: Array, *terms: Array) -> Array:
+        def attend(q: Array, sampled: Array, *terms: Array) -> Array:
             def softmax_from(most: Array | None) -> tuple[Array, Array]:
                 logits = _logits(q, k, *terms)
                 keys = tuple(range(1, logits.ndim))
@@ -106,11 +103,11 @@ def _long(q: Array, k: Array, v: Array, rel_h: Array | None, rel_w: Array | None
             mixed, total = lax.cond(finite, lambda: (mixed, total), lambda: softmax_from(None))
             return (mixed / total).astype(v.dtype)
 
-        return lax.map(attend, queries).reshape(blocks * size, d)[:n]
+        return map_in_place(attend, q, sampled, *terms)
 
-    queries = tuple(by_block(x) for x in (_sampled_maximum(q, k, *terms), q, *terms))
-    mixed = lax.map(attend_head, (queries, by_head(k), by_head(v)))
-    return mixed.reshape(batch, heads, n, d).swapaxes(1, 2)
+    sampled, *terms_of_blocks = (by_block(x) for x in (_sampled_maximum(q, k, *terms), *terms))
+    mixed = map_in_place(attend_head, by_block(q), by_head(k), by_head(v), sampled, *terms_of_blocks)
+    return mixed.reshape(batch, heads, blocks * size, d)[:, :, :n].swapaxes(1, 2)
 
 
 def _sampled_maximum(q: Array, k: Array, rows: Array | None = None, columns: Array | None = None) -> Array:

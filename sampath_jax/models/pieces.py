@@ -1,0 +1,49 @@
+"""Layers that treat every token or window alike, applied on CPUs to a piece of them at a time.
+
+What such layers hand on to each other is wider than their inputs: four times in an MLP, 50 MB for one tile in
+SAM. In pieces it stays in the last-level cache, instead of going through memory after every operation.
+GPUs and TPUs get everything at once. docs/performance.md has the measurements.
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+#: Tokens per piece. The products of fewer are slower, and what more hand on falls out of the cache.
+TOKENS = 1024
+
+
+def by_pieces(
+    layers: Callable[[Float[Array, "B m *window C"]], Float[Array, "B m *window C"]],
+    x: Float[Array, "B n *window C"],
+    *,
+    tokens: int | None = None,
+) -> Float[Array, "B n *window C"]:
+    """`layers(x)`, in equal pieces of about `tokens` tokens where that is faster.
+
+    Args:
+        layers: treats everything along the second axis alike, and keeps the shape.
+        x: tokens or windows of tokens. Pieces are cut from every image alike, so that the images may lie on
+            several devices.
+        tokens: per piece and device; None for the default of the device.
+    """
+    if tokens is None:
+        if jax.default_backend() != "cpu":
+            return layers(x)
+        tokens = TOKENS
+    n = x.shape[1]
+    at_once = tokens * jax.device_count() // (x.shape[0] * math.prod(x.shape[2:-1]))
+    pieces = -(-n // max(1, at_once))
+    size = -(-n // pieces)
+
+    def add_piece(i: Array, result: Array) -> Array:
+        # The last piece starts early enough to be whole; what it computes twice is the same.
+        start = jnp.minimum(i * size, n - size)
+        piece = layers(lax.dynamic_slice_in_dim(x, start, size, axis=1))
+        return lax.dynamic_update_slice_in_dim(result, piece, start, axis=1)
+
+    return layers(x) if pieces == 1 else lax.fori_loop(0, pieces, add_piece, x)
