@@ -1,8 +1,9 @@
-"""Layers that treat every token or window alike, applied on CPUs to a piece of them at a time.
+"""On CPUs: encoders applied to one image at a time, and in them layers to a piece of its tokens.
 
-What such layers hand on to each other is wider than their inputs: four times in an MLP, 50 MB for one tile in
-SAM. In pieces it stays in the last-level cache, instead of going through memory after every operation.
-GPUs and TPUs get everything at once. docs/performance.md has the measurements.
+What layers hand on to each other is wider than their inputs: four times in an MLP, 50 MB for one tile in
+SAM. In pieces it stays in the last-level cache, instead of going through memory after every operation, and
+images in turn need the memory of one. GPUs and TPUs get everything at once. docs/performance.md has the
+measurements.
 """
 
 import math
@@ -11,10 +12,31 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 #: Tokens per piece. The products of fewer are slower, and what more hand on falls out of the cache.
 TOKENS = 1024
+
+
+def by_image(layers: Callable[[Shaped[Array, "B ..."]], Array], images: Shaped[Array, "B ..."]) -> Array:
+    """`layers(images)`, on CPUs one image per device at a time.
+
+    Args:
+        layers: treats images alike; their results have images along the first axis too.
+        images: may lie on several devices, equally many on each.
+    """
+    at_once = math.gcd(len(images), jax.device_count())
+    if jax.default_backend() != "cpu" or at_once == len(images):
+        return layers(images)
+    # Consecutive images lie on the same device, so that those of one turn are `turns` apart.
+    turns = len(images) // at_once
+    by_device = images.reshape(at_once, turns, *images.shape[1:])
+
+    def take_turn(turn: Array) -> Array:
+        return layers(lax.dynamic_index_in_dim(by_device, turn, axis=1, keepdims=False))
+
+    results = lax.map(take_turn, jnp.arange(turns))
+    return results.swapaxes(0, 1).reshape(len(images), *results.shape[2:])
 
 
 def by_pieces(

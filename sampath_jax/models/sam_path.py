@@ -14,6 +14,7 @@ from sampath_jax.models.hipt_encoder import HiptEncoder
 from sampath_jax.models.mask_decoder import MaskDecoder
 from sampath_jax.models.neck import Neck
 from sampath_jax.models.normalise import normalise
+from sampath_jax.models.pieces import by_image
 from sampath_jax.models.prompt_encoder import PromptEncoder
 from sampath_jax.models.resize import resize_bilinear
 from sampath_jax.models.sam_encoder import SamEncoder
@@ -48,6 +49,9 @@ class SamPath(nnx.Module):
         Args:
             images: RGB 0..255 of any size; normalised, then resized to the input size, as published.
         """
+        return by_image(self._encode, images)
+
+    def _encode(self, images: Images) -> Features:
         pixels = normalise(images)
         if pixels.shape[1:3] != self.config.input_size:
             pixels = resize_bilinear(pixels, self.config.input_size)
