@@ -13,9 +13,9 @@ M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 def keep_freed_memory() -> None:
     """Lets what is freed serve the next allocation, for a process that needs as much again at every step.
 
-    Otherwise each run of a program asks the system for its temporary memory anew, 460 MB a tile, and waits
-    for it page by page: a twentieth of ViT-B's forward pass on a virtual machine. Threads that run already
-    are not affected; call it first.
+    Otherwise each run of a program asks the system for its temporary memory anew, and waits for it page by
+    page: a tenth of ViT-B's forward pass on a virtual machine, while that needed 420 MB. Threads that run
+    already are not affected; call it first.
     """
     _glibc("mallopt", M_ARENA_MAX, 1)  # threads share what is kept
     _glibc("mallopt", M_MMAP_MAX, 0)  # large blocks come from the heap as well
