@@ -16,6 +16,8 @@ from jaxtyping import Array, Float, Shaped
 
 #: Tokens per piece. The products of fewer are slower, and what more hand on falls out of the cache.
 TOKENS = 1024
+#: Share that may be computed twice, so that all pieces are of one size.
+REPEATED = 0.01
 
 
 def by_image(layers: Callable[[Shaped[Array, "B ..."]], Array], images: Shaped[Array, "B ..."]) -> Array:
@@ -45,7 +47,7 @@ def by_pieces(
     *,
     tokens: int | None = None,
 ) -> Float[Array, "B n *window C"]:
-    """`layers(x)`, in equal pieces of about `tokens` tokens where that is faster.
+    """`layers(x)`, in equal pieces of at most `tokens` tokens where that is faster.
 
     Args:
         layers: treats everything along the second axis alike, and keeps the shape.
@@ -59,11 +61,12 @@ def by_pieces(
         tokens = TOKENS
     n = x.shape[1]
     at_once = tokens * jax.device_count() // (x.shape[0] * math.prod(x.shape[2:-1]))
-    pieces = -(-n // max(1, at_once))
+    least = -(-n // max(1, at_once))
+    # The last piece starts early enough to be whole, and computes `-n % pieces` twice.
+    pieces = next(count for count in range(least, n + 1) if -n % count <= n * REPEATED)
     size = -(-n // pieces)
 
     def add_piece(i: Array, result: Array) -> Array:
-        # The last piece starts early enough to be whole; what it computes twice is the same.
         start = jnp.minimum(i * size, n - size)
         piece = layers(lax.dynamic_slice_in_dim(x, start, size, axis=1))
         return lax.dynamic_update_slice_in_dim(result, piece, start, axis=1)

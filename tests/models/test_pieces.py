@@ -33,6 +33,7 @@ def test_pieces_together_are_the_whole(shape, tokens):
         ((4, 4096, 8), 1024, (4, 256, 8)),
         ((1, 4097, 8), 1024, (1, 820, 8)),  # 5 pieces
         ((1, 25, 196, 8), 1024, (1, 5, 196, 8)),
+        ((1, 25, 196, 8), 2048, (1, 5, 196, 8)),  # 3 pieces of 9 would compute two windows twice
         ((16, 25, 196, 8), 1024, (16, 1, 196, 8)),  # a window of every image is the least
         ((1, 64, 8), 1024, (1, 64, 8)),
     ],
