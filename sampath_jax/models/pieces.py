@@ -47,7 +47,7 @@ def by_pieces(
     *,
     tokens: int | None = None,
 ) -> Float[Array, "B n *window C"]:
-    """`layers(x)`, in equal pieces of at most `tokens` tokens where that is faster.
+    """`layers(x)`, in equal pieces of at most `tokens` tokens (or one of every image) where that is faster.
 
     Args:
         layers: treats everything along the second axis alike, and keeps the shape.
@@ -71,4 +71,5 @@ def by_pieces(
         piece = layers(lax.dynamic_slice_in_dim(x, start, size, axis=1))
         return lax.dynamic_update_slice_in_dim(result, piece, start, axis=1)
 
+    # From `x` rather than zeros, for the reason that `attention.loops.map_in_place` gives.
     return layers(x) if pieces == 1 else lax.fori_loop(0, pieces, add_piece, x)
