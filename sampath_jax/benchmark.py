@@ -19,7 +19,7 @@ from rich.progress import Progress
 import configs
 from sampath_jax import cli, console
 from sampath_jax.benchmarking.runner import WARM_UP, measure
-from sampath_jax.benchmarking.work import OURS, PEAK, SUBJECTS, TORCH, Request
+from sampath_jax.benchmarking.work import DECODER, OURS, PEAK, SUBJECTS, TORCH, Request
 from sampath_jax.config import to_json
 from sampath_jax.errors import InputError
 
@@ -90,7 +90,7 @@ def _self_contained(config: ConfigDict) -> ConfigDict:
 def _measure_all(
     config: ConfigDict, folder: Path, subjects: list[str], batches: list[int], options: argparse.Namespace
 ) -> list:
-    """The contestants of one subject and batch run side by side; beside each, the peak."""
+    """The contestants of one subject and batch run side by side; beside those on a device, the peak."""
     from sampath_jax.models.config import SamPathConfig
 
     if "data" in subjects:
@@ -115,7 +115,7 @@ def _measure_all(
 
 def _group(subject: str, batch: int, contestants: Sequence[str], shared: dict) -> list[Request]:
     if subject == "data":
-        return [Request(OURS, subject, batch, **shared)]
+        return [Request(contestant, subject, batch, **shared) for contestant in (OURS, DECODER)]
     peaks = [Request(c, PEAK, batch, **shared) for c in contestants if c != TORCH[0]]
     return peaks + [Request(contestant, subject, batch, **shared) for contestant in contestants]
 

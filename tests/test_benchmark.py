@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections import Counter
 from pathlib import Path
 
 import jax
@@ -11,9 +12,10 @@ import pytest
 from flax import nnx
 
 from sampath_jax import benchmark, compilation_cache
-from sampath_jax.benchmarking import memory, report
+from sampath_jax.benchmarking import data_work, memory, report
 from sampath_jax.benchmarking.flops import matrix_flops
 from sampath_jax.benchmarking.runner import Measurement
+from sampath_jax.data.source import FileSource
 from sampath_jax.errors import InputError
 from sampath_jax.initial_values import random_weights
 from sampath_jax.models.abstract import shapes_of
@@ -21,6 +23,7 @@ from sampath_jax.models.config import HiptConfig, SamEncoderConfig, SamPathConfi
 from sampath_jax.models.sam_path import SamPath
 from sampath_jax.trees import flatten
 from sampath_jax.weights import abstract_model, fill
+from tests.data import made
 
 DEMO = str(Path(__file__).parents[1] / "configs" / "demo.py")
 SMALL = SamPathConfig(
@@ -109,6 +112,20 @@ def test_command_measures_and_writes(tmp_path, capsys):
     assert result["config"]["weights"]["sam"] == "random"
     assert result["versions"]["jax"] == jax.__version__
     assert "evaluate, batch 3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("contestant", ["jax", "decoder"])
+def test_pipeline_and_decoder_are_timed_on_the_same_tiles(contestant, tmp_path, monkeypatch):
+    config = made.config(made.published(tmp_path))
+    loaded = []
+    load = FileSource.encoded
+    monkeypatch.setattr(FileSource, "encoded", lambda self, i: loaded.append(i) or load(self, i))
+    work = data_work.prepare(contestant, config)
+    for _ in range(2):
+        loaded.clear()
+        work.run()
+        assert len(loaded) == work.tiles
+        assert Counter(loaded) == dict.fromkeys(range(7), work.tiles // 7)  # the training split, in epochs
 
 
 def measurement(**values):

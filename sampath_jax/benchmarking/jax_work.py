@@ -1,4 +1,4 @@
-"""Our own side of the benchmark: every subject, compiled and ready to be timed."""
+"""Our own side of the benchmark: every subject on the device, compiled and ready to be timed."""
 
 import dataclasses
 import time
@@ -14,7 +14,6 @@ from ml_collections import ConfigDict
 from sampath_jax.benchmarking.flops import matrix_flops
 from sampath_jax.benchmarking.memory import reset_peak
 from sampath_jax.benchmarking.work import Work, random_tiles
-from sampath_jax.data.pipeline import steps_per_epoch, training_batches
 from sampath_jax.evaluation.confusion import tile_confusions
 from sampath_jax.freed_memory import return_freed_memory
 from sampath_jax.models.config import SamPathConfig
@@ -31,8 +30,6 @@ Program = Callable[[nnx.GraphDef], Callable[..., Any]]
 
 def prepare(subject: str, config: ConfigDict, batch: int) -> Work:
     """`subject` for `batch` tiles at a time, with random weights and tiles."""
-    if subject == "data":
-        return _data(config)
     if subject == "train":
         return _train(config, batch)
     graphdef, head, frozen = split_head(build_model(config))
@@ -43,14 +40,6 @@ def prepare(subject: str, config: ConfigDict, batch: int) -> Work:
     compiled, work = _compile(config, program, graphdef, arguments, batch)
     work.run = lambda: jax.block_until_ready(compiled(*arguments))
     return work
-
-
-def _data(config: ConfigDict) -> Work:
-    """An epoch per repetition: a single batch would be timed as the queues happen to be full or empty."""
-    batches = training_batches(config)
-    tiles = len(batches.source)
-    steps = steps_per_epoch(config, tiles)
-    return Work(lambda: [next(batches) for _ in range(steps)], tiles=tiles, close=batches.close)
 
 
 def _encoder(config: ConfigDict, batch: int) -> tuple[Program, tuple]:

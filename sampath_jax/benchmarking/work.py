@@ -18,18 +18,19 @@ SUBJECTS = {
 }
 #: The rate of matrix products, measured beside the subjects.
 PEAK = "peak"
-#: Who measures: ours, and two ways to run the same model in PyTorch.
+#: Who measures: ours, two ways to run the same model in PyTorch, and the pipeline's decoder alone.
 OURS = "jax"
 TORCH = ("torch-original", "torch-best")
+DECODER = "decoder"
 #: Short, for tables.
-NAMES = {OURS: "jax", TORCH[0]: "torch (a)", TORCH[1]: "torch (b)"}
+NAMES = {OURS: "jax", TORCH[0]: "torch (a)", TORCH[1]: "torch (b)", DECODER: "decoder alone"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
     """One measurement: who does what, with how many tiles at a time."""
 
-    contestant: str  # OURS or one of TORCH
+    contestant: str  # OURS, one of TORCH, or DECODER
     subject: str  # one of SUBJECTS, or PEAK
     batch: int
     config: str  # the experiment, as JSON
@@ -53,7 +54,6 @@ class Work:
     compile_seconds: float = 0.0
     program_bytes: int | None = None  # temporary memory, as the compiler plans it
     dtype: str = "float32"
-    close: Callable[[], Any] = lambda: None
 
 
 def random_tiles(config: ConfigDict, batch: int) -> dict[str, np.ndarray]:

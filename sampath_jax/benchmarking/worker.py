@@ -45,20 +45,22 @@ def main() -> None:
         value = result if request.subject == PEAK else None
         answer(seconds=seconds, cpu_seconds=time.process_time() - processor, value=value)
     answer(host_bytes=memory.peak_host_bytes(), device_bytes=_device_bytes(request.contestant))
-    work.close()
 
 
 def prepare(request: Request) -> Work:
     """Makes the subject ready, importing only the framework that it runs in."""
     config = from_json(request.config)
-    ours = request.contestant == OURS
     if request.contestant != TORCH[0]:  # the original leaves the allocator as it is
         keep_freed_memory()
-    if ours:
+    if request.subject == "data":
+        from sampath_jax.benchmarking import data_work
+
+        return data_work.prepare(request.contestant, config)
+    ours = request.contestant == OURS
+    if ours and request.cache:
         from sampath_jax import compilation_cache
 
-        if request.cache:
-            compilation_cache.enable(Path(request.cache))
+        compilation_cache.enable(Path(request.cache))
     if request.subject == PEAK:
         from sampath_jax.benchmarking import peak
 
@@ -76,7 +78,7 @@ def prepare(request: Request) -> Work:
 
 
 def _device_bytes(contestant: str) -> int | None:
-    if contestant == OURS:
+    if contestant not in TORCH:
         return memory.peak_device_bytes()
     import torch
 

@@ -19,7 +19,7 @@ import cv2
 import grain
 import numpy as np
 from absl import flags
-from jaxtyping import Bool, Int32
+from jaxtyping import Bool, Int32, UInt8
 from ml_collections import ConfigDict
 
 from sampath_jax.config import data_seed
@@ -119,15 +119,20 @@ class LoadBatch:
         image = np.zeros((len(rows.index), *self.canvas, 3), np.uint8)
         label = np.zeros((len(rows.index), *self.canvas), np.uint8)
         for row in np.flatnonzero(rows.valid):
-            i = int(rows.index[row])
-            if with_image[row]:
-                tile = self.source[i]
-                image[row], mask = to_canvas(tile["image"], tile["mask"], self.canvas)
-            else:
-                mask = mask_to_canvas(self.source.mask(i), self.canvas)
-            label[row] = self.labels.to_labels(mask, self.source.tiles[i].mask_name)
+            self._load_tile(int(rows.index[row]), image[row] if with_image[row] else None, label[row])
         epoch = np.full(len(rows.index), rows.epoch, np.int32)
         return {"image": image, "label": label, "valid": rows.valid, "index": rows.index, "epoch": epoch}
+
+    def _load_tile(
+        self, i: int, image: UInt8[np.ndarray, "H W 3"] | None, label: UInt8[np.ndarray, "H W"]
+    ) -> None:
+        """Writes tile `i` over `label`, and over `image` if one is given."""
+        if image is None:
+            mask = mask_to_canvas(self.source.mask(i), self.canvas)
+        else:
+            tile = self.source[i]
+            image[...], mask = to_canvas(tile["image"], tile["mask"], self.canvas)
+        label[...] = self.labels.to_labels(mask, self.source.tiles[i].mask_name)
 
 
 class BatchIterator:
