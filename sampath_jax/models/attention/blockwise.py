@@ -1,7 +1,7 @@
 """Attention for CPUs: a bounded block of logits at a time, shaped so that XLA's fast CPU kernels apply.
 
-Long sequences go one head and `ROWS` queries at a time: a block of logits stays in the last-level cache, and
-nothing between product and exponential waits for a whole row of it. Short ones (windows) go several at once,
+Long sequences go one head and `ROWS` queries at a time, and nothing between product and exponential waits for
+a whole row of logits. Short ones (windows) go several at once,
 with the positions folded into queries and keys. docs/performance.md has the measurements.
 """
 
@@ -16,8 +16,9 @@ from sampath_jax.models.attention.folding import fold_positions
 from sampath_jax.models.attention.loops import map_in_place
 from sampath_jax.models.attention.terms import looked_up_terms, position_terms
 
-#: Queries per block. Fewer leave the cores idle between small products, more fall out of the cache.
-ROWS = 256
+#: Queries per block: half of HIPT's tokens. In blocks of a few hundred the cores hand most logits to each
+#: other between two operations, which takes attention twice as long where they share no cache.
+ROWS = 2049
 #: Shorter sequences are taken whole.
 SHORTEST = 512
 #: Logits per block of short sequences: windows are taken together up to this many.
