@@ -1,8 +1,8 @@
 """Attention for CPUs: a bounded block of logits at a time, shaped so that XLA's fast CPU kernels apply.
 
 Long sequences go one head and `ROWS` queries at a time, and nothing between product and exponential waits for
-a whole row of logits. Short ones (windows) go several at once,
-with the positions folded into queries and keys. docs/performance.md has the measurements.
+a whole row of logits. Short ones (windows) go several at once, with the positions folded into queries and
+keys. docs/performance.md has the measurements.
 """
 
 import math
