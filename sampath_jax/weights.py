@@ -24,6 +24,7 @@ from sampath_jax.errors import InputError
 from sampath_jax.initial_values import fresh_head, random_weights
 from sampath_jax.models.abstract import abstract, shapes_of
 from sampath_jax.models.config import SamPathConfig
+from sampath_jax.models.freezing import frozen_names, split_frozen
 from sampath_jax.models.mask_decoder import MaskDecoder
 from sampath_jax.models.sam import SAM_MASK_TOKENS
 from sampath_jax.models.sam_path import SamPath
@@ -44,8 +45,12 @@ class Weights:
     manifest: dict[str, Any]
 
 
-def frozen_fingerprint(frozen: Any) -> str:
-    """The fingerprint of `split_head`'s frozen tree: a checkpoint of the head names the one it needs."""
+def frozen_fingerprint(model: SamPath) -> str:
+    """The fingerprint of the frozen weights: a checkpoint of the head names the one it needs.
+
+    Of the weights as loaded, so that a head goes with them whatever type the encoders compute in.
+    """
+    _, _, frozen = split_frozen(model, frozen_names(model))
     return fingerprint(frozen)
 
 

@@ -208,8 +208,7 @@ def load_model(path: Path, checkpoint: str = "best", overrides: Iterable[str] = 
     workdir = WorkDir.open(path, overrides)
     step, head, meta = load_head(workdir, checkpoint)
     model = build_model(workdir.config, base=workdir.path, head=head)
-    _, _, frozen = split_head(model)
-    check_frozen(frozen_fingerprint(frozen), meta, workdir.path)
+    check_frozen(frozen_fingerprint(model), meta, workdir.path)
     return LoadedModel(model, workdir.config, step)
 
 

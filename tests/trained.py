@@ -64,7 +64,8 @@ def workdir() -> Path:
     config.weights.sam, config.weights.hipt = "random", "random"
     config.eval.batch_size = 2
     made = WorkDir.create(folder / "run", config)
-    _, head, frozen = split_head(build_model(config, base=made.path))
+    model = build_model(config, base=made.path)
+    _, head, _ = split_head(model)
     with Checkpoints(made.checkpoints, {}) as checkpoints:
-        checkpoints.save(5, head, None, {"step": 5, "frozen": frozen_fingerprint(frozen)})
+        checkpoints.save(5, head, None, {"step": 5, "frozen": frozen_fingerprint(model)})
     return made.path

@@ -11,7 +11,15 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from sampath_jax.models.config import HiptConfig
-from sampath_jax.models.layers import ENCODER_EPS, SelfAttention, gelu, layer_norm, linear, patch_embedding
+from sampath_jax.models.layers import (
+    ENCODER_EPS,
+    PatchEmbedding,
+    SelfAttention,
+    gelu,
+    layer_norm,
+    linear,
+    linear_to_stream,
+)
 from sampath_jax.models.normalise import imagenet_to_hipt
 from sampath_jax.models.pieces import by_pieces
 from sampath_jax.models.positions import hipt_positions
@@ -26,7 +34,7 @@ class HiptEncoder(nnx.Module):
         self.grid = config.grid
         self.cls_token = nnx.Param(0.02 * rngs.params.normal((1, 1, config.width)))
         self.pos_embed = nnx.Param(0.02 * rngs.params.normal((1, 1 + config.grid**2, config.width)))
-        self.patch_embed = patch_embedding(config.width, config.patch, dtype=dtype, rngs=rngs)
+        self.patch_embed = PatchEmbedding(config.width, config.patch, rngs=rngs)
         self.blocks = nnx.List(
             [HiptBlock(config, attention=attention, dtype=dtype, rngs=rngs) for _ in range(config.depth)]
         )
@@ -41,7 +49,7 @@ class HiptEncoder(nnx.Module):
 
     def embed(self, images: Float[Array, "B H W 3"]) -> tuple[Float[Array, "B n C"], tuple[int, int]]:
         """Class token and patches (row-major) with their positions, and the grid's (rows, columns)."""
-        patches = self.patch_embed(imagenet_to_hipt(images)).astype(jnp.float32)
+        patches = self.patch_embed(imagenet_to_hipt(images))
         batch, h, w, width = patches.shape
         first = jnp.broadcast_to(self.cls_token[...], (batch, 1, width))
         tokens = jnp.concatenate([first, patches.reshape(batch, h * w, width)], axis=1)
@@ -59,10 +67,10 @@ class HiptBlock(nnx.Module):
 
     def __call__(self, x: Float[Array, "B n C"]) -> Float[Array, "B n C"]:
         """Adds attention, then the MLP."""
-        return by_pieces(self._add_mlp, x + self.attn(self.norm1(x)).astype(x.dtype))
+        return by_pieces(self._add_mlp, x + self.attn(self.norm1(x)))
 
     def _add_mlp(self, x: Float[Array, "B n C"]) -> Float[Array, "B n C"]:
-        return x + self.mlp(self.norm2(x)).astype(x.dtype)
+        return x + self.mlp(self.norm2(x))
 
 
 class HiptMlp(nnx.Module):
@@ -70,7 +78,7 @@ class HiptMlp(nnx.Module):
 
     def __init__(self, width: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
         self.fc1 = linear(width, 4 * width, dtype=dtype, rngs=rngs)
-        self.fc2 = linear(4 * width, width, dtype=dtype, rngs=rngs)
+        self.fc2 = linear_to_stream(4 * width, width, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "B n C"]) -> Float[Array, "B n C"]:
         """Applies the same network to every token."""

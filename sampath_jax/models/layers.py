@@ -3,6 +3,8 @@
 The encoders keep their residual stream in float32 whatever `dtype` their matrix products run in.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -35,10 +37,46 @@ def linear(inputs: int, outputs: int, *, rngs: nnx.Rngs, dtype: DTypeLike = jnp.
     return nnx.Linear(inputs, outputs, dtype=dtype, rngs=rngs)
 
 
-def patch_embedding(width: int, patch: int, *, dtype: DTypeLike, rngs: nnx.Rngs) -> nnx.Conv:
-    """One vector per `patch` x `patch` square of an RGB image."""
-    size = (patch, patch)
-    return nnx.Conv(3, width, size, strides=size, padding="VALID", dtype=dtype, rngs=rngs)
+def linear_to_stream(inputs: int, outputs: int, *, rngs: nnx.Rngs, dtype: DTypeLike) -> nnx.Linear:
+    """The same, with a float32 result: what is added to the residual stream is not rounded before."""
+    return nnx.Linear(
+        inputs,
+        outputs,
+        dtype=dtype,
+        promote_dtype=_with_float32_bias,
+        preferred_element_type=jnp.float32,
+        rngs=rngs,
+    )
+
+
+def _with_float32_bias(values: Any, /, *, dtype: Any = None, inexact: bool = True) -> Any:
+    """What Flax asks to bring a layer's inputs, kernel and bias into the types to compute in."""
+    inputs, kernel, bias = values
+    return inputs.astype(dtype), kernel.astype(dtype), bias.astype(jnp.float32)
+
+
+class PatchEmbedding(nnx.Module):
+    """One vector per `patch` x `patch` square of an RGB image: a convolution without overlap, as one product.
+
+    Float32 whatever the encoder's type. It is half a percent of the products, but everything after it is made
+    of its result; docs/performance.md has what it would cost in bfloat16.
+    """
+
+    def __init__(self, width: int, patch: int, *, rngs: nnx.Rngs):
+        self.kernel = nnx.Param(0.02 * rngs.params.normal((patch, patch, 3, width)))
+        self.bias = nnx.Param(jnp.zeros(width))
+
+    def __call__(self, images: Float[Array, "B H W 3"]) -> Float[Array, "B h w C"]:
+        """Embeds the whole squares of each image."""
+        kernel = self.kernel[...]
+        patch = kernel.shape[0]
+        h, w = images.shape[1] // patch, images.shape[2] // patch
+        whole = images[:, : h * patch, : w * patch]
+        squares = whole.reshape(len(images), h, patch, w, patch, 3).swapaxes(2, 3)
+        pixels = squares.reshape(len(images), h, w, -1)
+        # "high": three passes on a TPU, TensorFloat32 on a GPU.
+        embedded = jnp.matmul(pixels, kernel.reshape(-1, kernel.shape[-1]), precision="high")
+        return embedded + self.bias[...][None, None, None]
 
 
 class SelfAttention(nnx.Module):
@@ -48,7 +86,7 @@ class SelfAttention(nnx.Module):
         self.heads = heads
         self.attention = attention
         self.qkv = linear(width, 3 * width, dtype=dtype, rngs=rngs)
-        self.proj = linear(width, width, dtype=dtype, rngs=rngs)
+        self.proj = linear_to_stream(width, width, dtype=dtype, rngs=rngs)
 
     def __call__(
         self,
@@ -56,7 +94,10 @@ class SelfAttention(nnx.Module):
         rel_h: Float[Array, "rh d"] | None = None,
         rel_w: Float[Array, "rw d"] | None = None,
     ) -> Float[Array, "B n C"]:
-        """Attends; with `rel_h` and `rel_w` the sequence is a row-major h x w grid with positions."""
+        """Attends; with `rel_h` and `rel_w` the sequence is a row-major h x w grid with positions.
+
+        The result is float32, for the residual stream.
+        """
         batch, n, width = x.shape
         qkv = self.qkv(x).reshape(batch, n, 3, self.heads, width // self.heads)
         q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]

@@ -12,7 +12,15 @@ from jaxtyping import Array, Float
 
 from sampath_jax.models import windows
 from sampath_jax.models.config import SamEncoderConfig
-from sampath_jax.models.layers import ENCODER_EPS, SelfAttention, gelu, layer_norm, linear, patch_embedding
+from sampath_jax.models.layers import (
+    ENCODER_EPS,
+    PatchEmbedding,
+    SelfAttention,
+    gelu,
+    layer_norm,
+    linear,
+    linear_to_stream,
+)
 from sampath_jax.models.pieces import by_pieces
 from sampath_jax.models.positions import relative_positions, sam_positions
 
@@ -32,7 +40,7 @@ class SamEncoder(nnx.Module):
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        self.patch_embed = patch_embedding(config.width, config.patch, dtype=dtype, rngs=rngs)
+        self.patch_embed = PatchEmbedding(config.width, config.patch, rngs=rngs)
         self.pos_embed = nnx.Param(0.02 * rngs.params.normal((1, *config.grid, config.width)))
         self.blocks = nnx.List(
             [
@@ -52,7 +60,7 @@ class SamEncoder(nnx.Module):
 
     def embed(self, images: Float[Array, "B H W 3"]) -> Float[Array, "B h w C"]:
         """Patches with their absolute positions."""
-        x = self.patch_embed(images).astype(jnp.float32)
+        x = self.patch_embed(images)
         return x + sam_positions(self.pos_embed[...], (x.shape[1], x.shape[2]))
 
 
@@ -63,7 +71,6 @@ class SamBlock(nnx.Module):
         self, config: SamEncoderConfig, *, is_global: bool, attention: str, dtype: DTypeLike, rngs: nnx.Rngs
     ):
         self.window = 0 if is_global else config.window
-        self.dtype = dtype
         sides = config.grid if is_global else (config.window, config.window)
         self.norm1 = layer_norm(config.width, ENCODER_EPS, rngs=rngs)
         self.attn = GridAttention(
@@ -75,21 +82,21 @@ class SamBlock(nnx.Module):
     def __call__(self, x: Float[Array, "B h w C"]) -> Float[Array, "B h w C"]:
         """Adds attention, then the MLP."""
         batch, h, w, width = x.shape
-        y = self.norm1(x).astype(self.dtype)
+        y = self.norm1(x)
         if self.window:
             # The border comes after the normalisation and takes part in attention: zeros have q, k, v = bias.
             squares = windows.partition(y, self.window)
             y = windows.unpartition(by_pieces(self._attend_in_windows, squares), (h, w))
         else:
             y = self.attn(y)
-        x = x + y.astype(x.dtype)
+        x = x + y
         return by_pieces(self._add_mlp, x.reshape(batch, h * w, width)).reshape(x.shape)
 
     def _attend_in_windows(self, squares: Float[Array, "B n s s C"]) -> Float[Array, "B n s s C"]:
         return self.attn(squares.reshape(-1, *squares.shape[2:])).reshape(squares.shape)
 
     def _add_mlp(self, x: Float[Array, "B n C"]) -> Float[Array, "B n C"]:
-        return x + self.mlp(self.norm2(x)).astype(x.dtype)
+        return x + self.mlp(self.norm2(x))
 
 
 class GridAttention(SelfAttention):
@@ -126,7 +133,7 @@ class SamMlp(nnx.Module):
 
     def __init__(self, width: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
         self.lin1 = linear(width, 4 * width, dtype=dtype, rngs=rngs)
-        self.lin2 = linear(4 * width, width, dtype=dtype, rngs=rngs)
+        self.lin2 = linear_to_stream(4 * width, width, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "B n C"]) -> Float[Array, "B n C"]:
         """Applies the same network to every patch."""

@@ -84,7 +84,10 @@ def open_session(config: ConfigDict, path: Path, *, all_folds: bool = False) -> 
             if placement.process_index == 0:
                 stack.enter_context(_begin(workdir, placement))
         with all_or_none("loading the model"):
-            graphdef, head, frozen = split_head(build_model(config, base=workdir.path))
+            model = build_model(config, base=workdir.path)
+            fingerprint = frozen_fingerprint(model)
+            graphdef, head, frozen = split_head(model)
+            del model
             batches = training_batches(
                 config,
                 process_index=placement.process_index,
@@ -96,7 +99,6 @@ def open_session(config: ConfigDict, path: Path, *, all_folds: bool = False) -> 
         if placement.process_index == 0:
             overview.print_parameters(head, frozen)
             overview.print_schedule(config, plan)
-        fingerprint = frozen_fingerprint(frozen)
         placed = placement.put_frozen(frozen)
         del frozen
         data = config.data

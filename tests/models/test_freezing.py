@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from sampath_jax.models.freezing import split_frozen, split_head
+from sampath_jax.models.freezing import frozen_names, split_frozen, split_head
 from sampath_jax.trees import flatten
 from tests.models import tiny
 
@@ -90,3 +90,25 @@ def test_merging_gives_the_model_back():
 def test_a_wrong_rule_fails_loudly(wrong):
     with pytest.raises(ValueError, match=f"nothing to freeze in {wrong}.*sam_encoder"):
         split_frozen(tiny.model(), (wrong, "hipt_encoder", "prompt_encoder"))
+
+
+def test_in_bfloat16_kernels_are_rounded_once_and_nothing_changes():
+    model = tiny.model(encoder_dtype="bfloat16")
+    graphdef, head, rounded = split_head(model)
+    _, _, loaded = split_frozen(model, frozen_names(model))
+    for path, array in flatten(rounded).items():
+        product = path.endswith(tuple(f"/{n}/kernel" for n in ("qkv", "proj", "lin1", "lin2", "fc1", "fc2")))
+        assert array.dtype == (jnp.bfloat16 if product else jnp.float32), path
+    assert all(array.dtype == jnp.float32 for array in flatten(loaded).values())
+    images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (1, 64, 48, 3), np.uint8))
+    encode = jax.jit(lambda frozen: nnx.merge(graphdef, head, frozen).encode(images))
+    np.testing.assert_array_equal(encode(rounded), encode(loaded))
+
+
+def test_a_float32_model_keeps_its_weights():
+    model = tiny.model()
+    _, _, frozen = split_head(model)
+    np.testing.assert_array_equal(
+        frozen["sam_encoder"]["blocks"][0]["attn"]["qkv"]["kernel"],
+        model.sam_encoder.blocks[0].attn.qkv.kernel[...],
+    )

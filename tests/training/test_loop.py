@@ -226,10 +226,10 @@ def test_changed_tiles_and_changed_weights_are_refused(uninterrupted, tiles, tmp
     (fewer / "cv.csv").write_text("\n".join([rows[0], *rows[2:]]))
     with pytest.raises(InputError, match="the data set has changed"):
         train(small_config(fewer), uninterrupted)
-    monkeypatch.setattr(workdir, "frozen_fingerprint", lambda frozen: "0123456789abcdef")
+    monkeypatch.setattr(workdir, "frozen_fingerprint", lambda model: "0123456789abcdef")
     with pytest.raises(InputError, match="leads to 0123456789ab"):
         load_model(uninterrupted)
-    monkeypatch.setattr("sampath_jax.training.session.frozen_fingerprint", lambda frozen: "0123456789abcdef")
+    monkeypatch.setattr("sampath_jax.training.session.frozen_fingerprint", lambda model: "0123456789abcdef")
     with pytest.raises(InputError, match="leads to 0123456789ab"):
         train(small_config(tiles), uninterrupted)
 
