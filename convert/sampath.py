@@ -153,11 +153,12 @@ def write_workdir(folder: Path, config: ConfigDict, converted: Converted, source
     if tuple(config.model.encoders) == ("sam",):
         parts["head"] |= {path: array for path, array in parts["sam"].items() if path.startswith("neck/")}
     # Read back and put together, so that a work directory which cannot be loaded is never left behind.
-    _, head, frozen = split_head(build_model(config, base=folder, head=unflatten(parts["head"])))
+    model = build_model(config, base=folder, head=unflatten(parts["head"]))
+    _, head, _ = split_head(model)
     step = source.content.get("global_step") if isinstance(source.content, dict) else None
     step = step if isinstance(step, int) else 0
     with Checkpoints(workdir.checkpoints, {}) as checkpoints:
-        meta = {"step": step, "frozen": frozen_fingerprint(frozen), "converted_from": origin}
+        meta = {"step": step, "frozen": frozen_fingerprint(model), "converted_from": origin}
         checkpoints.save(step, head, None, meta)
 
 
